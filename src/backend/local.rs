@@ -1,0 +1,3 @@
+//! SKELETON
+#[derive(Debug)]
+pub struct LocalBackend;

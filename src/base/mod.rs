@@ -1,0 +1,22 @@
+//! Units, ids, limits, positioned reads and the clock: what every other module
+//! shares. Knows nothing of ours and does no I/O of its own, except for asking
+//! the kernel for random bytes and the time.
+
+mod bytes;
+mod clock;
+mod extent;
+pub mod ids;
+pub mod limits;
+mod pool;
+mod read_at;
+mod units;
+
+pub use bytes::{format_byte_len, is_zero, parse_byte_len};
+pub use clock::Timestamp;
+pub use extent::{Extent, push_extent};
+pub use ids::{ChunkId, Fingerprint, IndexId, LeaseId, PackId, SnapshotId, StoreId};
+pub use pool::{Pool, Task};
+pub use read_at::ReadAt;
+pub use units::{
+    BLOCK_LEN, BLOCK_LEN_BYTES, ByteLen, ByteOffset, block_count_for, block_of, round_up_to_block,
+};

@@ -1,0 +1,25 @@
+//! Tintype keeps on-demand images of machines and volumes in a deduplicating,
+//! compressed chunk store and shows them through a FUSE file system.
+//!
+//! Data flows one way; a module may name only modules of lower rank
+//! (`tests/tidy.rs` checks it):
+//!
+//! ```text
+//! 0 base
+//! 1 format backend source
+//! 2 store
+//! 3 image
+//! 4 snapshot
+//! 5 tree
+//! 6 fuse
+//! 7 cli
+//! ```
+//!
+//! `docs/architecture.md` tells how the parts work together and
+//! `docs/format/` what is on disk.
+
+pub mod base;
+pub mod backend;
+pub mod image;
+pub mod snapshot;
+pub mod store;

@@ -18,8 +18,8 @@
 //! `docs/architecture.md` tells how the parts work together and
 //! `docs/format/` what is on disk.
 
-pub mod base;
 pub mod backend;
+pub mod base;
 pub mod image;
 pub mod snapshot;
 pub mod store;

@@ -58,6 +58,10 @@ pub(super) trait Context<T> {
 
 impl<T> Context<T> for io::Result<T> {
     fn context(self, action: &'static str, name: &str) -> Result<T> {
-        self.map_err(|source| Error { action, name: name.to_owned(), source })
+        self.map_err(|source| Error {
+            action,
+            name: name.to_owned(),
+            source,
+        })
     }
 }

@@ -6,6 +6,9 @@
 mod error;
 mod local;
 mod memory;
+mod sys;
+#[cfg(test)]
+mod tests;
 
 pub use error::{Error, Kind, Result};
 pub use local::LocalBackend;

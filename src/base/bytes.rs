@@ -4,7 +4,9 @@
 pub fn is_zero(bytes: &[u8]) -> bool {
     // 128 bytes a step, so that the compiler uses vectors and data is left early.
     let mut steps = bytes.chunks_exact(128);
-    steps.by_ref().all(|step| step.iter().fold(0, |all, byte| all | byte) == 0)
+    steps
+        .by_ref()
+        .all(|step| step.iter().fold(0, |all, byte| all | byte) == 0)
         && steps.remainder().iter().all(|byte| *byte == 0)
 }
 
@@ -19,7 +21,11 @@ pub fn format_byte_len(len: u64) -> String {
         unit += 1;
     }
     let name = UNITS.get(unit).copied().unwrap_or("B");
-    if unit == 0 { format!("{len} B") } else { format!("{scaled:.1} {name}") }
+    if unit == 0 {
+        format!("{len} B")
+    } else {
+        format!("{scaled:.1} {name}")
+    }
 }
 
 /// Reads a size as people write it: `512`, `64K`, `1.5GiB`; powers of 1,024.
@@ -49,7 +55,11 @@ pub fn parse_byte_len(text: &str) -> Result<u64, String> {
         return whole.checked_mul(scale).ok_or_else(explain);
     }
     let scaled = number.parse::<f64>().map_err(|_| explain())? * scale as f64;
-    if scaled.is_finite() && scaled < 1.8e19 { Ok(scaled as u64) } else { Err(explain()) }
+    if scaled.is_finite() && scaled < 1.8e19 {
+        Ok(scaled as u64)
+    } else {
+        Err(explain())
+    }
 }
 
 #[cfg(test)]

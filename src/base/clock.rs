@@ -41,7 +41,11 @@ impl Timestamp {
     /// Returns the same point as the standard library names it.
     pub fn to_system_time(self) -> SystemTime {
         let magnitude = std::time::Duration::from_nanos(self.nanoseconds.unsigned_abs());
-        if self.nanoseconds >= 0 { UNIX_EPOCH + magnitude } else { UNIX_EPOCH - magnitude }
+        if self.nanoseconds >= 0 {
+            UNIX_EPOCH + magnitude
+        } else {
+            UNIX_EPOCH - magnitude
+        }
     }
 
     /// Returns the form used in path names: `2026-11-23T07-44-12Z`.
@@ -76,7 +80,9 @@ impl FromStr for Timestamp {
             .ok()
             .and_then(|time| i64::try_from(time.as_nanosecond()).ok())
             .map(Self::from_nanoseconds)
-            .ok_or_else(|| ParseTimestampError { text: text.to_owned() })
+            .ok_or_else(|| ParseTimestampError {
+                text: text.to_owned(),
+            })
     }
 }
 

@@ -27,7 +27,9 @@ impl Extent {
     pub fn clip(&self, blocks: &Range<u64>) -> Option<Self> {
         let start = self.image_block.max(blocks.start);
         let end = self.end().min(blocks.end);
-        let block_count = u32::try_from(end.checked_sub(start)?).ok().filter(|count| *count > 0)?;
+        let block_count = u32::try_from(end.checked_sub(start)?)
+            .ok()
+            .filter(|count| *count > 0)?;
         let skipped = u32::try_from(start - self.image_block).ok()?;
         Some(Self {
             image_block: start,
@@ -63,7 +65,12 @@ mod tests {
     use super::*;
 
     fn extent(image_block: u64, block_count: u32, chunk_block: u32) -> Extent {
-        Extent { image_block, block_count, chunk: ChunkId([7; 32]), chunk_block }
+        Extent {
+            image_block,
+            block_count,
+            chunk: ChunkId([7; 32]),
+            chunk_block,
+        }
     }
 
     #[test]

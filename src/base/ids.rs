@@ -152,7 +152,9 @@ impl ChunkId {
 pub fn fill_random(target: &mut [u8]) {
     use std::io::Read;
     let mut source = std::fs::File::open("/dev/urandom").expect("the kernel has random bytes");
-    source.read_exact(target).expect("the kernel has random bytes");
+    source
+        .read_exact(target)
+        .expect("the kernel has random bytes");
 }
 
 /// Decodes exactly `target.len()` bytes of hexadecimal text.

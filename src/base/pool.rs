@@ -31,8 +31,10 @@ pub struct Pool {
 impl Pool {
     /// Starts `thread_count` threads (at least one).
     pub fn new(thread_count: usize) -> Self {
-        let shared =
-            Arc::new(Shared { queue: Mutex::new(Queue::default()), filled: Condvar::new() });
+        let shared = Arc::new(Shared {
+            queue: Mutex::new(Queue::default()),
+            filled: Condvar::new(),
+        });
         let threads = (0..thread_count.max(1))
             .map(|number| {
                 let shared = Arc::clone(&shared);

@@ -8,10 +8,18 @@ use std::sync::Arc;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum SnapshotKind { Machine, Volume, Draft }
+pub enum SnapshotKind {
+    Machine,
+    Volume,
+    Draft,
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum SnapshotType { Snapshot, Backup, Custom }
+pub enum SnapshotType {
+    Snapshot,
+    Backup,
+    Custom,
+}
 
 /// What one snapshot is and never changes (JSON in the catalog entry).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,38 +72,80 @@ pub struct Snapshot {
 pub struct State {}
 impl State {
     /// Number of the last entry folded in.
-    pub fn sequence(&self) -> u64 { todo!() }
+    pub fn sequence(&self) -> u64 {
+        todo!()
+    }
     /// All snapshots in catalog order.
-    pub fn snapshots(&self) -> impl Iterator<Item = &Arc<Snapshot>> { std::iter::empty() }
-    pub fn get(&self, id: &SnapshotId) -> Option<&Arc<Snapshot>> { todo!() }
+    pub fn snapshots(&self) -> impl Iterator<Item = &Arc<Snapshot>> {
+        std::iter::empty()
+    }
+    pub fn get(&self, id: &SnapshotId) -> Option<&Arc<Snapshot>> {
+        todo!()
+    }
     /// Path names of all resources, sorted.
-    pub fn resources(&self) -> impl Iterator<Item = &str> { std::iter::empty() }
+    pub fn resources(&self) -> impl Iterator<Item = &str> {
+        std::iter::empty()
+    }
     /// Snapshots of one resource (by its path name) in catalog order; the last one is `latest`.
-    pub fn of_resource(&self, path_name: &str) -> &[Arc<Snapshot>] { todo!() }
+    pub fn of_resource(&self, path_name: &str) -> &[Arc<Snapshot>] {
+        todo!()
+    }
     /// By resource path name and snapshot path name.
-    pub fn find(&self, resource: &str, path_name: &str) -> Option<&Arc<Snapshot>> { todo!() }
-    pub fn tags(&self) -> impl Iterator<Item = &str> { std::iter::empty() }
-    pub fn with_tag(&self, tag: &str) -> &[Arc<Snapshot>] { todo!() }
+    pub fn find(&self, resource: &str, path_name: &str) -> Option<&Arc<Snapshot>> {
+        todo!()
+    }
+    pub fn tags(&self) -> impl Iterator<Item = &str> {
+        std::iter::empty()
+    }
+    pub fn with_tag(&self, tag: &str) -> &[Arc<Snapshot>] {
+        todo!()
+    }
     /// `resource@name`, `resource@latest`, `resource` alone (latest), or a unique id prefix of 4+ digits.
-    pub fn resolve(&self, text: &str) -> Result<&Arc<Snapshot>> { todo!() }
+    pub fn resolve(&self, text: &str) -> Result<&Arc<Snapshot>> {
+        todo!()
+    }
 }
 
 /// The numbered log and its fold.
 #[derive(Debug)]
 pub struct Catalog {}
 impl Catalog {
-    pub fn open(store: Arc<Store>) -> Result<Arc<Self>> { todo!() }
-    pub fn store(&self) -> &Arc<Store> { todo!() }
+    pub fn open(store: Arc<Store>) -> Result<Arc<Self>> {
+        todo!()
+    }
+    pub fn store(&self) -> &Arc<Store> {
+        todo!()
+    }
     /// Looks for entries of others; true if the state changed. One `exists` when there is nothing new.
-    pub fn refresh(&self) -> Result<bool> { todo!() }
-    pub fn state(&self) -> Arc<State> { todo!() }
+    pub fn refresh(&self) -> Result<bool> {
+        todo!()
+    }
+    pub fn state(&self) -> Arc<State> {
+        todo!()
+    }
     /// Publishes; compare-and-swap inside. `manifest.replaces` deletes that snapshot in the same entry.
-    pub fn create(&self, manifest: Manifest, labels: Labels) -> Result<Arc<Snapshot>> { todo!() }
-    pub fn revise(&self, id: &SnapshotId, change: &mut dyn FnMut(&mut Labels)) -> Result<Arc<Snapshot>> { todo!() }
-    pub fn delete(&self, id: &SnapshotId) -> Result<()> { todo!() }
-    pub fn image(&self, snapshot: &Snapshot) -> Image { todo!() }
+    pub fn create(&self, manifest: Manifest, labels: Labels) -> Result<Arc<Snapshot>> {
+        todo!()
+    }
+    pub fn revise(
+        &self,
+        id: &SnapshotId,
+        change: &mut dyn FnMut(&mut Labels),
+    ) -> Result<Arc<Snapshot>> {
+        todo!()
+    }
+    pub fn delete(&self, id: &SnapshotId) -> Result<()> {
+        todo!()
+    }
+    pub fn image(&self, snapshot: &Snapshot) -> Image {
+        todo!()
+    }
 }
 
 /// Display name <-> path name (DESIGN section 1, Names).
-pub fn encode_path_name(name: &str) -> String { todo!() }
-pub fn decode_path_name(path_name: &[u8]) -> String { todo!() }
+pub fn encode_path_name(name: &str) -> String {
+    todo!()
+}
+pub fn decode_path_name(path_name: &[u8]) -> String {
+    todo!()
+}

@@ -82,7 +82,10 @@ impl Error {
 
     /// Returns a copy for a second reader of the same failure.
     pub fn duplicate(&self) -> Self {
-        Self::Failed { kind: self.kind(), message: chain(self) }
+        Self::Failed {
+            kind: self.kind(),
+            message: chain(self),
+        }
     }
 }
 

@@ -9,23 +9,40 @@ mod error;
 pub use error::{Error, Kind, Result};
 
 #[derive(Clone, Debug)]
-pub struct InitOptions { pub level: i32 }
+pub struct InitOptions {
+    pub level: i32,
+}
 #[derive(Clone, Debug)]
-pub struct OpenOptions { pub cache_len_bytes: ByteLen, pub thread_count: usize }
+pub struct OpenOptions {
+    pub cache_len_bytes: ByteLen,
+    pub thread_count: usize,
+}
 
 /// The chunk store: chunks by id, deduplication, cache.
 #[derive(Debug)]
 pub struct Store {}
 
 impl Store {
-    pub fn init(backend: &dyn Backend, options: &InitOptions) -> Result<StoreId> { todo!() }
-    pub fn open(backend: Arc<dyn Backend>, options: &OpenOptions) -> Result<Arc<Self>> { todo!() }
-    pub fn id(&self) -> StoreId { todo!() }
-    pub fn backend(&self) -> &Arc<dyn Backend> { todo!() }
+    pub fn init(backend: &dyn Backend, options: &InitOptions) -> Result<StoreId> {
+        todo!()
+    }
+    pub fn open(backend: Arc<dyn Backend>, options: &OpenOptions) -> Result<Arc<Self>> {
+        todo!()
+    }
+    pub fn id(&self) -> StoreId {
+        todo!()
+    }
+    pub fn backend(&self) -> &Arc<dyn Backend> {
+        todo!()
+    }
     /// Whole decompressed chunk through the LRU cache; one decompression in flight per chunk.
-    pub fn read_chunk(&self, id: &ChunkId) -> Result<Arc<[u8]>> { todo!() }
+    pub fn read_chunk(&self, id: &ChunkId) -> Result<Arc<[u8]>> {
+        todo!()
+    }
     /// Starts a writer: one sequence of segments, own packs. Threads are those of the store's pool.
-    pub fn writer(self: &Arc<Self>) -> Arc<ChunkWriter> { todo!() }
+    pub fn writer(self: &Arc<Self>) -> Arc<ChunkWriter> {
+        todo!()
+    }
 }
 
 /// Up to 1 MiB of an image on its way into the store.
@@ -43,18 +60,31 @@ pub type FillSegment = Box<dyn FnOnce(&mut Vec<u8>) -> io::Result<Vec<Extent>> +
 pub type SegmentDone = Box<dyn FnOnce(Result<Vec<Extent>>) + Send>;
 
 #[derive(Clone, Copy, Debug, Default)]
-pub struct WriterStats { pub new_block_count: u64, pub stored_len_bytes: u64 }
+pub struct WriterStats {
+    pub new_block_count: u64,
+    pub stored_len_bytes: u64,
+}
 
 #[derive(Debug)]
 pub struct ChunkWriter {}
 impl ChunkWriter {
     /// Queues a segment; waits while too many are in flight (call from a thread that may wait, not from a pool task).
-    pub fn submit(&self, segment: Segment) { todo!() }
+    pub fn submit(&self, segment: Segment) {
+        todo!()
+    }
     /// Stores an encoded map node if it is not there yet.
-    pub fn put_node(&self, encoded: &[u8]) -> Result<ChunkId> { todo!() }
+    pub fn put_node(&self, encoded: &[u8]) -> Result<ChunkId> {
+        todo!()
+    }
     /// Waits until all `done` callbacks have run (the last partial chunk is written too).
-    pub fn drain(&self) -> Result<()> { todo!() }
+    pub fn drain(&self) -> Result<()> {
+        todo!()
+    }
     /// Drains, then makes packs and index durable. The writer can go on afterwards.
-    pub fn flush(&self) -> Result<()> { todo!() }
-    pub fn stats(&self) -> WriterStats { todo!() }
+    pub fn flush(&self) -> Result<()> {
+        todo!()
+    }
+    pub fn stats(&self) -> WriterStats {
+        todo!()
+    }
 }

@@ -20,6 +20,7 @@
 
 pub mod backend;
 pub mod base;
+pub mod format;
 pub mod image;
 pub mod snapshot;
 pub mod store;

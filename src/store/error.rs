@@ -20,6 +20,8 @@ pub enum Kind {
     Unsupported,
     /// The request makes no sense.
     Invalid,
+    /// The work was stopped on request.
+    Interrupted,
     /// The medium failed.
     Io,
 }
@@ -42,6 +44,12 @@ pub enum Error {
     /// No index knows the chunk.
     #[error("chunk {0} is in no index")]
     ChunkMissing(ChunkId),
+    /// The compressor failed.
+    #[error("the compressor failed")]
+    Codec(#[source] std::io::Error),
+    /// The work was stopped on request.
+    #[error("interrupted")]
+    Interrupted,
     /// Reading what was to be stored failed.
     #[error("reading the source failed")]
     Source(#[source] std::io::Error),
@@ -73,7 +81,8 @@ impl Error {
                 backend::Kind::Io => Kind::Io,
             },
             Self::Corrupt { .. } | Self::ChunkMissing(_) => Kind::Corrupt,
-            Self::Source(_) => Kind::Io,
+            Self::Source(_) | Self::Codec(_) => Kind::Io,
+            Self::Interrupted => Kind::Interrupted,
             Self::Unsupported(_) => Kind::Unsupported,
             Self::Invalid(_) => Kind::Invalid,
             Self::Failed { kind, .. } => *kind,

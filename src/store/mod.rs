@@ -5,7 +5,14 @@ use crate::base::{ByteLen, ChunkId, Extent, StoreId};
 use std::io;
 use std::sync::Arc;
 
+mod cache;
+mod codec;
 mod error;
+mod flight;
+mod index_reader;
+mod index_set;
+mod index_writer;
+mod packs;
 pub use error::{Error, Kind, Result};
 
 #[derive(Clone, Debug)]

@@ -10,7 +10,7 @@ use crate::base::{
 };
 use crate::image::{Image, MapEditor};
 use crate::source::ImageSource;
-use crate::store::{ChunkWriter, Error, Result, SEGMENT_BLOCKS_MAX, Segment, WriterStats};
+use crate::store::{ChunkWriter, Error, Result, SEGMENT_BLOCKS_MAX, Segment};
 use crossbeam_channel::{Receiver, Sender};
 use std::io::{self, Read};
 use std::ops::Range;
@@ -46,8 +46,6 @@ struct Ingest<'a> {
     writer: Arc<ChunkWriter>,
     editor: MapEditor,
     placed: (Sender<Placed>, Receiver<Placed>),
-    /// What of the writer's statistics the progress knows already.
-    counted: WriterStats,
     _lease: Lease,
 }
 
@@ -122,7 +120,6 @@ impl<'a> Ingest<'a> {
             writer,
             editor,
             placed,
-            counted: WriterStats::default(),
             _lease: lease,
         })
     }
@@ -132,7 +129,7 @@ impl<'a> Ingest<'a> {
         let mut data = source.next_data(0).map_err(Error::Source)?;
         while let Some(range) = data.clone() {
             let start = range.start - range.start % SEGMENT_LEN;
-            self.progress.add_hole(start.saturating_sub(offset));
+            self.progress.add_holes(start.saturating_sub(offset));
             let segment = start..start.saturating_add(SEGMENT_LEN).min(len);
             let mut parts = vec![];
             while let Some(range) = data.clone().filter(|range| range.start < segment.end) {
@@ -151,7 +148,7 @@ impl<'a> Ingest<'a> {
                 Box::new(move |buffer| fill_from(&*source, &whole, &parts, buffer)),
             )?;
         }
-        self.progress.add_hole(len.saturating_sub(offset));
+        self.progress.add_holes(len.saturating_sub(offset));
         Ok(())
     }
 
@@ -226,11 +223,9 @@ impl<'a> Ingest<'a> {
             self.editor.replace(blocks, &extents?)?;
         }
         let stats = self.writer.stats();
-        let new = stats.new_block_count - self.counted.new_block_count;
-        self.progress.add_new(new * BLOCK_LEN_BYTES);
         self.progress
-            .add_stored(stats.stored_len_bytes - self.counted.stored_len_bytes);
-        self.counted = stats;
+            .set_new(stats.new_block_count * BLOCK_LEN_BYTES);
+        self.progress.set_stored(stats.stored_len_bytes);
         Ok(())
     }
 
@@ -260,7 +255,8 @@ impl<'a> Ingest<'a> {
     }
 }
 
-/// Fills `buffer` with `segment`: `parts` from the source, zeros elsewhere.
+/// Fills `buffer` with `segment`: `parts` from the source, zeros elsewhere. What the
+/// source has no more is zero; that it changed is said in its warnings.
 fn fill_from(
     source: &dyn ImageSource,
     segment: &Range<u64>,
@@ -278,7 +274,8 @@ fn fill_from(
         };
         hole.fill(0);
         let target = &mut buffer[start..end];
-        source.read_exact_at(part.start, target)?;
+        let count = source.read_at(part.start, target)?;
+        target[count..].fill(0);
         filled = end;
     }
     buffer[filled..].fill(0);

@@ -43,7 +43,7 @@ pub fn restore(image: &Image, target: &dyn RestoreTarget, progress: &Arc<Progres
     });
     match failed.into_inner() {
         Some(error) => Err(error),
-        None => target.finish().map_err(Error::Target),
+        None => target.finish(image.len()).map_err(Error::Target),
     }
 }
 
@@ -82,7 +82,7 @@ fn restore_part(
 ) -> Result<()> {
     if !part.hole.is_empty() {
         target.zero(part.hole.clone()).map_err(Error::Target)?;
-        progress.add_hole(part.hole.end - part.hole.start);
+        progress.add_holes(part.hole.end - part.hole.start);
     }
     if part.data.is_empty() {
         return Ok(());

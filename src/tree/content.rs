@@ -62,7 +62,7 @@ impl Content {
         for run in state.dirty.runs(0..u64::MAX) {
             state.ingest.note_write(&state.dirty, run);
         }
-        let writer = store.writer();
+        let writer = store.writer()?;
         let map = MapEditor::new(Arc::clone(&store), Arc::clone(&writer), base);
         Ok(Self {
             store,
@@ -124,18 +124,13 @@ impl Content {
     fn read_mapped(&self, blocks: Range<u64>, offset: u64, target: &mut [u8]) -> Result<()> {
         let extents = self.map.lock().extents(blocks)?;
         for extent in extents {
-            let chunk = self.store.read_chunk(&extent.chunk)?;
             let Some((start, part)) = part_of(target, offset, &(extent.image_block..extent.end()))
             else {
                 continue;
             };
             let skipped = start - extent.image_block * BLOCK_LEN_BYTES
                 + u64::from(extent.chunk_block) * BLOCK_LEN_BYTES;
-            let source = chunk.get(to_usize(skipped)..).unwrap_or_default();
-            let Some(source) = source.get(..part.len()) else {
-                return Err(Kind::Damaged.into());
-            };
-            part.copy_from_slice(source);
+            self.store.reader().read_into(&extent.chunk, to_usize(skipped), part)?;
         }
         Ok(())
     }
@@ -244,6 +239,9 @@ impl Content {
                 self.state.lock().len = len;
             }
         }
+        if extents.is_empty() {
+            return clear(&mut map, blocks);
+        }
         map.replace(blocks, extents)?;
         Ok(())
     }
@@ -326,6 +324,17 @@ impl Content {
     pub(super) fn backlog(&self) -> ByteLen {
         self.state.lock().dirty.count() * BLOCK_LEN_BYTES
     }
+}
+
+/// Makes blocks of a map zero. Where there is nothing it does nothing: a whole disk may
+/// be discarded.
+fn clear(map: &mut MapEditor, blocks: Range<u64>) -> Result<()> {
+    let mut next = blocks.start;
+    while let Some(start) = map.next_allocated(next)?.filter(|start| *start < blocks.end) {
+        next = (start / limits::LEAF_BLOCKS + 1) * limits::LEAF_BLOCKS;
+        map.replace(start..next.min(blocks.end), &[])?;
+    }
+    Ok(())
 }
 
 /// Returns the part of `target`, which begins at `offset`, that lies in `blocks`, and

@@ -131,7 +131,7 @@ impl OpenImage {
         let blocks = block_of(offset)..block_count_for(offset + len as u64);
         let mut first = None;
         for extent in self.image.extents(blocks)? {
-            if store.read_chunk(&extent.chunk).is_ok() {
+            if store.reader().read(&extent.chunk).is_ok() {
                 continue;
             }
             let start = extent.image_block * BLOCK_LEN_BYTES;

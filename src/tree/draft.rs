@@ -461,6 +461,10 @@ impl Draft {
             }
         }
         self.is_ingesting.store(false, Ordering::Release);
+        // What came after the last look found us still at it.
+        if self.state.lock().failure.is_none() {
+            self.start_ingest();
+        }
     }
 
     /// Returns the record of the draft as it is now.

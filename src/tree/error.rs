@@ -110,7 +110,7 @@ impl Error {
                 store::Kind::Corrupt => Kind::Damaged,
                 store::Kind::NoSpace => Kind::NoSpace,
                 store::Kind::Quota => Kind::Quota,
-                store::Kind::Denied | store::Kind::Io => Kind::Io,
+                store::Kind::Denied | store::Kind::Io | store::Kind::Interrupted => Kind::Io,
                 store::Kind::Unsupported => Kind::Unsupported,
                 store::Kind::Invalid => Kind::Invalid,
             },
@@ -125,18 +125,8 @@ impl Error {
 
     /// Returns what to remember of a failure that ends a draft.
     pub fn to_failed(&self) -> Self {
-        Self::Failed { kind: self.kind(), message: store_chain(self) }
+        Self::Failed { kind: self.kind(), message: store::chain(self) }
     }
-}
-
-fn store_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text = format!("{text}: {source}");
-        next = source.source();
-    }
-    text
 }
 
 impl From<Kind> for Error {

@@ -74,8 +74,8 @@ impl Ingest {
 
     /// Tells whether the ingester has something to do.
     pub(super) fn has_work(&self, backlog: ByteLen) -> bool {
-        let is_behind = backlog > BACKLOG_MAX && self.order.len() > self.busy.len();
-        !self.ready.is_empty() || !self.completed.is_empty() || is_behind
+        let is_behind = || self.oldest_waiting(backlog).is_some();
+        !self.ready.is_empty() || !self.completed.is_empty() || is_behind()
     }
 
     /// Returns the segment to be taken next.
@@ -84,6 +84,11 @@ impl Ingest {
             self.is_ready.remove(&segment);
             return Some(segment);
         }
+        self.oldest_waiting(backlog)
+    }
+
+    /// Returns the segment that has waited longest, if too much waits.
+    fn oldest_waiting(&self, backlog: ByteLen) -> Option<u64> {
         if backlog <= BACKLOG_MAX {
             return None;
         }

@@ -12,7 +12,6 @@ use crate::tree::rule::History;
 use crate::tree::spool::Spool;
 use crate::tree::{Error, Kind, Result, names, plausible};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 type MapPlace = (Option<ChunkId>, ByteLen);
@@ -343,7 +342,6 @@ impl Draft {
         let parent = parent.and_then(|target| parent_of(&self.shared, &target.resource));
         let content = Content::new(Arc::clone(self.shared.store()), spool, None, parent)?;
         self.state.lock().body = Body::Working(Arc::new(content));
-        self.is_ingesting.store(false, Ordering::Release);
         self.record(None)?.write(folder, true)
     }
 

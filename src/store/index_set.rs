@@ -10,7 +10,7 @@ use super::index_reader::{OpenIndex, PageCache, SectionOf, index_name};
 use super::index_writer::{IndexParts, write_index};
 use crate::backend::Backend;
 use crate::base::{ChunkId, Fingerprint, IndexId, PackId, StoreId};
-use crate::format::index::{ChunkEntry, Entry, HookEntry};
+use crate::format::index::{ChunkEntry, HookEntry};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;

@@ -32,7 +32,10 @@ impl Finished {
         assert!(
             self.ok(),
             "{what}: exit {:?} after {:?}\nstdout: {}\nstderr: {}",
-            self.code, self.elapsed, self.stdout, self.stderr
+            self.code,
+            self.elapsed,
+            self.stdout,
+            self.stderr
         );
         self
     }
@@ -41,21 +44,32 @@ impl Finished {
 /// Runs the built program. The environment's store is never used.
 pub fn tintype<S: AsRef<OsStr>>(store: &Path, args: &[S]) -> Finished {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tintype"));
-    command.env_remove("TINTYPE_STORE").arg("--store").arg(store).args(args);
+    command
+        .env_remove("TINTYPE_STORE")
+        .arg("--store")
+        .arg(store)
+        .args(args);
     run(command, LIMIT)
 }
 
 /// Runs the built program, which must succeed, and returns its standard output.
 #[track_caller]
 pub fn tintype_ok<S: AsRef<OsStr>>(store: &Path, args: &[S]) -> String {
-    let shown: Vec<String> = args.iter().map(|a| a.as_ref().to_string_lossy().into_owned()).collect();
-    tintype(store, args).expect_ok(&format!("tintype {}", shown.join(" "))).stdout
+    let shown: Vec<String> = args
+        .iter()
+        .map(|a| a.as_ref().to_string_lossy().into_owned())
+        .collect();
+    tintype(store, args)
+        .expect_ok(&format!("tintype {}", shown.join(" ")))
+        .stdout
 }
 
 fn bash(script: &str, variables: &[(&str, &OsStr)]) -> Command {
     let mut command = Command::new("bash");
     command.args(["-euo", "pipefail", "-c", script]);
-    command.env("LC_ALL", "C").env("TINTYPE", env!("CARGO_BIN_EXE_tintype"));
+    command
+        .env("LC_ALL", "C")
+        .env("TINTYPE", env!("CARGO_BIN_EXE_tintype"));
     command.envs(variables.iter().copied());
     command
 }
@@ -68,7 +82,11 @@ pub fn shell(script: &str, variables: &[(&str, &OsStr)]) -> Finished {
 /// Runs a bash script that must succeed and returns its standard output, trimmed.
 #[track_caller]
 pub fn shell_ok(script: &str, variables: &[(&str, &OsStr)]) -> String {
-    shell(script, variables).expect_ok(script).stdout.trim_end().to_owned()
+    shell(script, variables)
+        .expect_ok(script)
+        .stdout
+        .trim_end()
+        .to_owned()
 }
 
 /// Starts a bash script in the background; output goes to /dev/null.
@@ -85,7 +103,8 @@ pub fn spawn_shell(script: &str, variables: &[(&str, &OsStr)]) -> Child {
 fn run(mut command: Command, limit: Duration) -> Finished {
     let started = Instant::now();
     let scratch = tempfile::tempdir().expect("a directory for the output");
-    let file = |name: &str| std::fs::File::create(scratch.path().join(name)).expect("an output file");
+    let file =
+        |name: &str| std::fs::File::create(scratch.path().join(name)).expect("an output file");
     // Files and not pipes: a background child that keeps a pipe open would hold us.
     let child = command
         .process_group(0)
@@ -103,7 +122,13 @@ fn run(mut command: Command, limit: Duration) -> Finished {
     if started.elapsed() >= limit {
         stderr.push_str("\n(killed: it took longer than the test allows)");
     }
-    Finished { code, stdout: text("out"), stderr, elapsed: started.elapsed(), max_rss_bytes }
+    Finished {
+        code,
+        stdout: text("out"),
+        stderr,
+        elapsed: started.elapsed(),
+        max_rss_bytes,
+    }
 }
 
 /// Waits for a child; beyond the limit aborts mounts, then kills the whole group.
@@ -128,13 +153,19 @@ fn wait(child: Child, limit: Duration) -> (Option<i32>, u64) {
 }
 
 /// Returns exit code and peak memory of a child that has ended.
-#[expect(unsafe_code, reason = "std does not tell the resource usage of a child")]
+#[expect(
+    unsafe_code,
+    reason = "std does not tell the resource usage of a child"
+)]
 fn try_wait4(child: &Child) -> Option<(Option<i32>, u64)> {
     let mut status = 0;
     // SAFETY: all zeros is a valid rusage, and both pointers live through the call.
     let (pid, usage) = unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();
-        (libc::wait4(child.id() as i32, &mut status, libc::WNOHANG, &mut usage), usage)
+        (
+            libc::wait4(child.id() as i32, &mut status, libc::WNOHANG, &mut usage),
+            usage,
+        )
     };
     if pid == 0 {
         return None;

@@ -10,12 +10,16 @@
 
 mod command;
 mod images;
+mod library;
 mod mount;
 mod scratch;
 mod sparse;
 
-pub use command::{Finished, shell, shell_ok, spawn_shell, tintype, tintype_ok, wait_until};
+pub use command::{
+    Finished, kill_group, shell, shell_ok, spawn_shell, tintype, tintype_ok, wait_until,
+};
 pub use images::{Rng, dense_image, random_file, sparse_image};
+pub use library::{expect_content, listed, open_catalog};
 pub use mount::{Fixture, Mount, MountOptions, connection_of, vm_hwm_bytes};
 pub use scratch::{Scratch, is_root, long_run, number_from_env};
 pub use sparse::{allocated_bytes, compare_sparse, data_ranges, expected_ranges};
@@ -55,7 +59,11 @@ pub fn has_tools(names: &[&str]) -> Result<(), String> {
             !found.is_ok_and(|status| status.success())
         })
         .collect();
-    if missing.is_empty() { Ok(()) } else { Err(format!("no {}", missing.join(", "))) }
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("no {}", missing.join(", ")))
+    }
 }
 
 /// Skips the test unless all of it is here: programs by name, `root`, `fuse`.

@@ -2,8 +2,8 @@
 
 use super::command::{shell, tintype_ok, wait_until};
 use super::images::{dense_image, sparse_image};
-use super::scratch::Scratch;
 use super::say;
+use super::scratch::Scratch;
 use std::ffi::OsStr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -26,9 +26,14 @@ pub fn fuse_is_usable() -> Result<(), String> {
 
 /// Aborts all mounts of this process: whoever waits for one gets an error at once.
 pub fn abort_all() {
-    let connections = CONNECTIONS.lock().map(|list| list.clone()).unwrap_or_default();
+    let connections = CONNECTIONS
+        .lock()
+        .map(|list| list.clone())
+        .unwrap_or_default();
     for (connection, pid) in connections {
-        say(&format!("watchdog: aborting FUSE connection {connection} of process {pid}"));
+        say(&format!(
+            "watchdog: aborting FUSE connection {connection} of process {pid}"
+        ));
         abort(connection, pid);
     }
 }
@@ -37,7 +42,10 @@ fn abort(connection: u64, pid: u32) {
     let control = PathBuf::from(format!("/sys/fs/fuse/connections/{connection}/abort"));
     if !control.exists() {
         let mount = "mount -t fusectl fusectl /sys/fs/fuse/connections";
-        let _ = Command::new("sh").args(["-c", mount]).stderr(Stdio::null()).status();
+        let _ = Command::new("sh")
+            .args(["-c", mount])
+            .stderr(Stdio::null())
+            .status();
     }
     // Without the control file system the end of the daemon does the same.
     if std::fs::write(&control, "1").is_err() {
@@ -56,15 +64,23 @@ fn signal(pid: u32, number: i32) {
 
 /// Returns the FUSE connection number of a mount point: the minor number of its device.
 pub fn connection_of(mountpoint: &Path) -> u64 {
-    let device = std::fs::metadata(mountpoint).map(|meta| meta.dev()).unwrap_or(0);
+    let device = std::fs::metadata(mountpoint)
+        .map(|meta| meta.dev())
+        .unwrap_or(0);
     u64::from(libc::minor(device))
 }
 
 /// Returns the peak resident memory of a process.
 pub fn vm_hwm_bytes(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("VmHWM");
-    let kib = line.split_whitespace().nth(1).and_then(|word| word.parse::<u64>().ok());
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM:"))
+        .expect("VmHWM");
+    let kib = line
+        .split_whitespace()
+        .nth(1)
+        .and_then(|word| word.parse::<u64>().ok());
     kib.expect("a number") * 1024
 }
 
@@ -94,13 +110,18 @@ impl Mount {
         let outside = std::fs::metadata(point).expect("stat").dev();
         let log = point.with_extension("log");
         let output = std::fs::File::options()
-            .create(true).append(true).open(&log)
+            .create(true)
+            .append(true)
+            .open(&log)
             .expect("a log of the mount");
         let started = Instant::now();
         let mut child = Command::new(env!("CARGO_BIN_EXE_tintype"))
             .env_remove("TINTYPE_STORE")
-            .arg("--store").arg(store)
-            .args(["mount", "--foreground"]).args(&options.args).arg(point)
+            .arg("--store")
+            .arg(store)
+            .args(["mount", "--foreground"])
+            .args(&options.args)
+            .arg(point)
             .stdin(Stdio::null())
             .stdout(output.try_clone().expect("a second handle"))
             .stderr(output)
@@ -115,11 +136,23 @@ impl Mount {
         if !ready || ended.is_some() {
             let _ = child.kill();
             let _ = child.wait();
-            panic!("no mount: {ended:?}\n{}", std::fs::read_to_string(&log).unwrap_or_default());
+            panic!(
+                "no mount: {ended:?}\n{}",
+                std::fs::read_to_string(&log).unwrap_or_default()
+            );
         }
         let connection = connection_of(point);
-        CONNECTIONS.lock().expect("no test panics here").push((connection, child.id()));
-        Self { child, point: point.to_owned(), connection, ready_after, log }
+        CONNECTIONS
+            .lock()
+            .expect("no test panics here")
+            .push((connection, child.id()));
+        Self {
+            child,
+            point: point.to_owned(),
+            connection,
+            ready_after,
+            log,
+        }
     }
 
     pub fn pid(&self) -> u32 {
@@ -175,7 +208,10 @@ impl Drop for Mount {
         if self.is_alive() {
             signal(self.child.id(), libc::SIGTERM);
             if self.wait_for_end(Duration::from_secs(20)).is_none() && self.is_alive() {
-                say(&format!("the mount at {:?} did not end on SIGTERM", self.point));
+                say(&format!(
+                    "the mount at {:?} did not end on SIGTERM",
+                    self.point
+                ));
                 abort(self.connection, self.child.id());
                 let _ = self.child.kill();
                 let _ = self.child.wait();
@@ -185,7 +221,10 @@ impl Drop for Mount {
         if std::thread::panicking() {
             let log = self.log();
             let from = log.len().saturating_sub(4000);
-            eprintln!("--- the mount's log ---\n{}", log.get(from..).unwrap_or(&log));
+            eprintln!(
+                "--- the mount's log ---\n{}",
+                log.get(from..).unwrap_or(&log)
+            );
         }
     }
 }
@@ -211,7 +250,11 @@ impl Fixture {
         sparse_image(&scratch.join("img.raw"));
         dense_image(&scratch.join("dense.raw"));
         let mount = Some(Mount::start(&store, &scratch.join("mnt"), options));
-        Self { mount, store, scratch }
+        Self {
+            mount,
+            store,
+            scratch,
+        }
     }
 
     pub fn point(&self) -> PathBuf {
@@ -226,7 +269,11 @@ impl Fixture {
 
     /// Runs a script with M (mount), C (create/), W (scratch), S (store), IMG and DENSE.
     pub fn shell(&self, script: &str) -> super::Finished {
-        let (point, img, dense) = (self.point(), self.scratch.join("img.raw"), self.scratch.join("dense.raw"));
+        let (point, img, dense) = (
+            self.point(),
+            self.scratch.join("img.raw"),
+            self.scratch.join("dense.raw"),
+        );
         let create = point.join("create");
         let variables: &[(&str, &OsStr)] = &[
             ("M", point.as_os_str()),
@@ -242,7 +289,11 @@ impl Fixture {
     /// Like [`Fixture::shell`]; must succeed; returns standard output, trimmed.
     #[track_caller]
     pub fn shell_ok(&self, script: &str) -> String {
-        self.shell(script).expect_ok(script).stdout.trim_end().to_owned()
+        self.shell(script)
+            .expect_ok(script)
+            .stdout
+            .trim_end()
+            .to_owned()
     }
 
     /// Returns the snapshot directories of a resource, in no order, without `latest`.
@@ -273,12 +324,18 @@ impl Fixture {
     #[track_caller]
     pub fn expect_count(&self, resource: &str, count: usize) -> Vec<PathBuf> {
         if count > 0 {
-            wait_until(Duration::from_secs(10), || self.snapshots(resource).len() >= count);
+            wait_until(Duration::from_secs(10), || {
+                self.snapshots(resource).len() >= count
+            });
         }
         std::thread::sleep(Duration::from_millis(300));
         let found = self.snapshots(resource);
         let drafts = self.shell("ls -la $C").stdout;
-        assert_eq!(found.len(), count, "snapshots of {resource}: {found:?}; create/:\n{drafts}");
+        assert_eq!(
+            found.len(),
+            count,
+            "snapshots of {resource}: {found:?}; create/:\n{drafts}"
+        );
         found
     }
 

@@ -12,8 +12,20 @@ pub struct Scratch {
 
 impl Scratch {
     pub fn new() -> Self {
-        let base = std::env::var_os("TINTYPE_TEST_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
+        let base =
+            std::env::var_os("TINTYPE_TEST_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
         std::fs::create_dir_all(&base).expect("the scratch base can be made");
+        Self::new_in(&base)
+    }
+
+    /// Makes one in `base`, or where temporary files go if `base` cannot be written.
+    pub fn new_in(base: &Path) -> Self {
+        let usable = is_writable(base);
+        let base = if usable {
+            base.to_owned()
+        } else {
+            std::env::temp_dir()
+        };
         let dir = tempfile::Builder::new()
             .prefix("tintype-test-")
             .tempdir_in(base)
@@ -47,6 +59,10 @@ impl Drop for Scratch {
     }
 }
 
+fn is_writable(dir: &Path) -> bool {
+    tempfile::tempfile_in(dir).is_ok()
+}
+
 /// Returns mount points below `path`, the deepest first.
 fn mounts_below(path: &Path) -> Vec<PathBuf> {
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
@@ -64,14 +80,19 @@ fn mounts_below(path: &Path) -> Vec<PathBuf> {
 fn release_below(path: &Path) {
     for point in mounts_below(path) {
         let _ = quiet("umount", &["--lazy".as_ref(), point.as_os_str()]);
-        let _ = quiet("fusermount3", &["-u".as_ref(), "-z".as_ref(), point.as_os_str()]);
+        let _ = quiet(
+            "fusermount3",
+            &["-u".as_ref(), "-z".as_ref(), point.as_os_str()],
+        );
     }
     detach_loops_over(path);
 }
 
 /// Detaches every loop device whose file lies below `path`.
 fn detach_loops_over(path: &Path) {
-    let Ok(listing) = Command::new("losetup").args(["-l", "-n", "-O", "NAME,BACK-FILE"]).output()
+    let Ok(listing) = Command::new("losetup")
+        .args(["-l", "-n", "-O", "NAME,BACK-FILE"])
+        .output()
     else {
         return;
     };
@@ -86,7 +107,10 @@ fn detach_loops_over(path: &Path) {
 }
 
 fn quiet(program: &str, args: &[&std::ffi::OsStr]) -> std::io::Result<std::process::Output> {
-    Command::new("timeout").args(["-k", "1", "10", program]).args(args).output()
+    Command::new("timeout")
+        .args(["-k", "1", "10", program])
+        .args(args)
+        .output()
 }
 
 /// Tells whether the tests run as root.

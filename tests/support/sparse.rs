@@ -15,7 +15,11 @@ fn seek(file: &File, offset: u64, whence: i32) -> Option<u64> {
         return Some(found as u64);
     }
     let error = std::io::Error::last_os_error();
-    assert_eq!(error.raw_os_error(), Some(libc::ENXIO), "lseek {whence} at {offset}: {error}");
+    assert_eq!(
+        error.raw_os_error(),
+        Some(libc::ENXIO),
+        "lseek {whence} at {offset}: {error}"
+    );
     None
 }
 
@@ -59,15 +63,26 @@ pub fn allocated_bytes(path: &Path) -> u64 {
 pub fn compare_sparse(a: &Path, b: &Path) {
     let (file_a, file_b) = (File::open(a).expect("open"), File::open(b).expect("open"));
     let len = file_a.metadata().expect("stat").len();
-    assert_eq!(len, file_b.metadata().expect("stat").len(), "lengths of {a:?} and {b:?}");
+    assert_eq!(
+        len,
+        file_b.metadata().expect("stat").len(),
+        "lengths of {a:?} and {b:?}"
+    );
     let mut buffers = (vec![0; 1 << 20], vec![0; 1 << 20]);
     for range in data_ranges(&file_a).into_iter().chain(data_ranges(&file_b)) {
         let mut at = range.start;
         while at < range.end {
             let take = (range.end - at).min(1 << 20) as usize;
-            file_a.read_exact_at(&mut buffers.0[..take], at).expect("read");
-            file_b.read_exact_at(&mut buffers.1[..take], at).expect("read");
-            assert!(buffers.0[..take] == buffers.1[..take], "{a:?} and {b:?} differ after {at}");
+            file_a
+                .read_exact_at(&mut buffers.0[..take], at)
+                .expect("read");
+            file_b
+                .read_exact_at(&mut buffers.1[..take], at)
+                .expect("read");
+            assert!(
+                buffers.0[..take] == buffers.1[..take],
+                "{a:?} and {b:?} differ after {at}"
+            );
             at += take as u64;
         }
     }

@@ -1,6 +1,6 @@
 //! What tools do with a name right after they closed it, and how long it stays.
 
-use super::support::{Fixture, check_needs, needs, skip};
+use super::support::{Fixture, needs};
 
 #[test]
 fn attributes_can_be_set_right_after_the_close() {
@@ -28,7 +28,11 @@ fn the_snapshot_shows_at_once() {
     let fixture = Fixture::new();
     for round in 0..10 {
         let listing = fixture.shell_ok(&format!("cp $IMG $C/r{round} && ls $M/snapshots/r{round}"));
-        assert_eq!(listing.lines().count(), 2, "round {round}: latest and one more: {listing}");
+        assert_eq!(
+            listing.lines().count(),
+            2,
+            "round {round}: latest and one more: {listing}"
+        );
     }
 }
 
@@ -73,7 +77,9 @@ fn a_truncation_of_a_published_name_replaces_or_is_refused() {
     // It either changes nothing that is listed or replaces; a listed snapshot is whole.
     let _ = fixture.shell("truncate -s 4M $C/a");
     let found = fixture.expect_count("a", 1);
-    let len = std::fs::metadata(found[0].join("disk.img")).expect("stat").len();
+    let len = std::fs::metadata(found[0].join("disk.img"))
+        .expect("stat")
+        .len();
     assert!(len == 24 << 20 || len == 4 << 20, "{len}");
     fixture.shell_ok("cmp -n 4194304 $IMG $M/snapshots/a/latest/disk.img");
 }

@@ -1,7 +1,7 @@
 //! A writer that is killed publishes nothing; one that ends regularly does, also with
 //! threads and without closing its file.
 
-use super::support::{Fixture, check_needs, kill_group, needs, random_file, skip, spawn_shell, wait_until};
+use super::support::{Fixture, kill_group, needs, random_file, spawn_shell, wait_until};
 use std::ffi::OsStr;
 use std::time::Duration;
 
@@ -16,8 +16,10 @@ fn killed_leaves_none(copy: &str, signal: &str) {
         "mkfifo $W/pipe; {{ cat $W/big; sleep 60; }} > $W/pipe & {copy} & echo $! > $W/pid.tmp
          mv $W/pid.tmp $W/pid; wait"
     );
-    let variables: &[(&str, &OsStr)] =
-        &[("W", fixture.scratch.path().as_os_str()), ("C", create.as_os_str())];
+    let variables: &[(&str, &OsStr)] = &[
+        ("W", fixture.scratch.path().as_os_str()),
+        ("C", create.as_os_str()),
+    ];
     let mut child = spawn_shell(&script, variables);
     let grown = wait_until(Duration::from_secs(30), || {
         std::fs::metadata(create.join("a")).is_ok_and(|meta| meta.len() >= 16 << 20)
@@ -66,7 +68,10 @@ os.execvp(sys.argv[1], sys.argv[1:])' cp $W/pipe $C/a",
 #[test]
 fn dd_under_sigkill() {
     needs!("fuse");
-    killed_leaves_none("dd if=$W/pipe of=$C/a bs=64k iflag=fullblock status=none", "KILL");
+    killed_leaves_none(
+        "dd if=$W/pipe of=$C/a bs=64k iflag=fullblock status=none",
+        "KILL",
+    );
 }
 
 #[test]
@@ -107,7 +112,11 @@ fn a_stale_mount_is_cleaned() {
     fixture.expect_count("a", 1);
     fixture.mount.take().expect("mounted").kill();
     let stale = fixture.shell("ls $M");
-    assert!(!stale.ok(), "the mount point should be stale: {}", stale.stdout);
+    assert!(
+        !stale.ok(),
+        "the mount point should be stale: {}",
+        stale.stdout
+    );
     fixture.remount(&Default::default());
     fixture.expect_one("a", &fixture.scratch.join("img.raw"));
 }
@@ -134,7 +143,9 @@ open(sys.argv[3], \"w\").close()
 time.sleep(60)' $W/img.raw $C/a $W/flushed",
         variables,
     );
-    let flushed = wait_until(Duration::from_secs(30), || fixture.scratch.join("flushed").exists());
+    let flushed = wait_until(Duration::from_secs(30), || {
+        fixture.scratch.join("flushed").exists()
+    });
     fixture.mount.take().expect("mounted").kill();
     kill_group(child.id());
     let _ = child.wait();
@@ -164,7 +175,9 @@ open(sys.argv[3], \"w\").close()
 time.sleep(60)' $W/img.raw $C/a $W/written",
         variables,
     );
-    let written = wait_until(Duration::from_secs(30), || fixture.scratch.join("written").exists());
+    let written = wait_until(Duration::from_secs(30), || {
+        fixture.scratch.join("written").exists()
+    });
     fixture.mount.take().expect("mounted").kill();
     kill_group(child.id());
     let _ = child.wait();
@@ -184,7 +197,10 @@ fn signals_unmount_cleanly() {
         fixture.expect_count("a", 1);
         let code = fixture.mount.take().expect("mounted").end_with(signal);
         assert_eq!(code, Some(0), "signal {signal}");
-        assert!(!fixture.shell("mountpoint -q $M").ok(), "still mounted after {signal}");
+        assert!(
+            !fixture.shell("mountpoint -q $M").ok(),
+            "still mounted after {signal}"
+        );
     }
 }
 
@@ -195,7 +211,11 @@ fn a_busy_mount_ends_on_a_signal_all_the_same() {
     fixture.shell_ok("cp $IMG $C/a");
     let found = fixture.expect_count("a", 1);
     let held = std::fs::File::open(found[0].join("disk.img")).expect("open");
-    let code = fixture.mount.take().expect("mounted").end_with(libc::SIGTERM);
+    let code = fixture
+        .mount
+        .take()
+        .expect("mounted")
+        .end_with(libc::SIGTERM);
     drop(held);
     assert!(code.is_some(), "it did not end in 30 s");
     assert!(!fixture.shell("mountpoint -q $M").ok(), "still mounted");

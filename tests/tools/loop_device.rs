@@ -1,6 +1,6 @@
 //! Loop devices over drafts and over snapshots: the kernel itself writes and reads.
 
-use super::support::{Fixture, check_needs, needs, skip};
+use super::support::{Fixture, needs};
 
 #[test]
 fn a_file_system_made_on_a_draft() {
@@ -17,7 +17,11 @@ fn a_file_system_made_on_a_draft() {
          losetup -d $L; trap - EXIT",
     );
     fixture.expect_one("a", &fixture.scratch.join("expected"));
-    mounted_read_only(&fixture, "a", "cmp $DENSE $W/lm/sub/dense; head -c 1M $IMG | cmp - $W/lm/part");
+    mounted_read_only(
+        &fixture,
+        "a",
+        "cmp $DENSE $W/lm/sub/dense; head -c 1M $IMG | cmp - $W/lm/part",
+    );
 }
 
 #[test]

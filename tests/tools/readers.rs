@@ -1,6 +1,6 @@
 //! Reading back: the bytes, the holes, and the tools that people read images with.
 
-use super::support::{Fixture, allocated_bytes, check_needs, data_ranges, expected_ranges, needs, skip};
+use super::support::{Fixture, allocated_bytes, data_ranges, expected_ranges, needs};
 use std::path::PathBuf;
 
 /// A mount with the images as snapshots `img` and `dense`.
@@ -20,8 +20,14 @@ fn holes_are_the_aligned_zero_blocks() {
         let bytes = std::fs::read(fixture.scratch.join(original)).expect("read");
         let file = std::fs::File::open(snapshot).expect("open");
         assert_eq!(data_ranges(&file), expected_ranges(&bytes), "{original}");
-        let data: u64 = expected_ranges(&bytes).iter().map(|r| r.end - r.start).sum();
-        assert!(allocated_bytes(snapshot).abs_diff(data) <= 4096, "st_blocks of {original}");
+        let data: u64 = expected_ranges(&bytes)
+            .iter()
+            .map(|r| r.end - r.start)
+            .sum();
+        assert!(
+            allocated_bytes(snapshot).abs_diff(data) <= 4096,
+            "st_blocks of {original}"
+        );
     }
 }
 
@@ -29,9 +35,18 @@ fn holes_are_the_aligned_zero_blocks() {
 fn checksums_and_every_offset() {
     needs!("fuse");
     let (fixture, img, dense) = two_snapshots();
-    fixture.shell_ok(&format!("cmp $IMG {0}; cmp {0} $IMG; cmp $DENSE {1}", img.display(), dense.display()));
+    fixture.shell_ok(&format!(
+        "cmp $IMG {0}; cmp {0} $IMG; cmp $DENSE {1}",
+        img.display(),
+        dense.display()
+    ));
     // Odd offsets and lengths, each end of chunks, and beyond the end.
-    for (bs, skip, count) in [(1, 65_535, 3), (4097, 3, 50), (100_003, 7, 20), (7, 2_396_745, 20)] {
+    for (bs, skip, count) in [
+        (1, 65_535, 3),
+        (4097, 3, 50),
+        (100_003, 7, 20),
+        (7, 2_396_745, 20),
+    ] {
         fixture.shell_ok(&format!(
             "cmp <(dd if=$DENSE bs={bs} skip={skip} count={count} status=none) \
                  <(dd if={} bs={bs} skip={skip} count={count} status=none)",
@@ -44,7 +59,10 @@ fn checksums_and_every_offset() {
 fn direct_reads() {
     needs!("fuse");
     let (fixture, img, _) = two_snapshots();
-    fixture.shell_ok(&format!("dd if={} bs=1M iflag=direct status=none | cmp - $IMG", img.display()));
+    fixture.shell_ok(&format!(
+        "dd if={} bs=1M iflag=direct status=none | cmp - $IMG",
+        img.display()
+    ));
 }
 
 #[test]
@@ -68,8 +86,14 @@ fn fio_verifies_its_own_pattern() {
 fn qemu_img_compares_equal() {
     needs!("fuse", "qemu-img");
     let (fixture, img, dense) = two_snapshots();
-    fixture.shell_ok(&format!("qemu-img compare -f raw -F raw $IMG {}", img.display()));
-    fixture.shell_ok(&format!("qemu-img compare -f raw -F raw $DENSE {}", dense.display()));
+    fixture.shell_ok(&format!(
+        "qemu-img compare -f raw -F raw $IMG {}",
+        img.display()
+    ));
+    fixture.shell_ok(&format!(
+        "qemu-img compare -f raw -F raw $DENSE {}",
+        dense.display()
+    ));
 }
 
 #[test]
@@ -80,7 +104,10 @@ fn copies_keep_the_holes() {
     let dir = img.parent().expect("a directory").display();
     for (name, script) in [
         ("cp", format!("cp --sparse=auto {image} $W/out")),
-        ("tar", format!("tar -C {dir} -cSf - disk.img | tar -C $W -xf -; mv $W/disk.img $W/out")),
+        (
+            "tar",
+            format!("tar -C {dir} -cSf - disk.img | tar -C $W -xf -; mv $W/disk.img $W/out"),
+        ),
         ("rsync", format!("rsync -S {image} $W/out")),
     ] {
         fixture.shell_ok(&format!("rm -f $W/out; {script}; cmp $IMG $W/out"));
@@ -93,14 +120,26 @@ fn copies_keep_the_holes() {
 fn restore_gives_the_image_and_its_holes() {
     needs!("fuse");
     let (fixture, ..) = two_snapshots();
-    for (resource, original, data) in [("img", "img.raw", 16_u64 << 20), ("dense", "dense.raw", (12 << 20) + 4096)] {
+    for (resource, original, data) in [
+        ("img", "img.raw", 16_u64 << 20),
+        ("dense", "dense.raw", (12 << 20) + 4096),
+    ] {
         let out = fixture.scratch.join("restored");
         let _ = std::fs::remove_file(&out);
         let snapshot = format!("{resource}@latest");
-        super::support::tintype_ok(&fixture.store, &["restore", &snapshot, &out.to_string_lossy()]);
+        super::support::tintype_ok(
+            &fixture.store,
+            &["restore", &snapshot, &out.to_string_lossy()],
+        );
         fixture.shell_ok(&format!("cmp $W/{original} $W/restored"));
-        assert!(allocated_bytes(&out) <= data + 65_536, "{resource}: {}", allocated_bytes(&out));
-        fixture.shell_ok(&format!("$TINTYPE --store $S restore {snapshot} - | cmp - $W/{original}"));
+        assert!(
+            allocated_bytes(&out) <= data + 65_536,
+            "{resource}: {}",
+            allocated_bytes(&out)
+        );
+        fixture.shell_ok(&format!(
+            "$TINTYPE --store $S restore {snapshot} - | cmp - $W/{original}"
+        ));
     }
 }
 
@@ -128,8 +167,15 @@ fn inode_numbers_are_the_same_at_every_mount() {
     let before = fixture.shell_ok(script);
     fixture.remount(&Default::default());
     assert_eq!(fixture.shell_ok(script), before);
-    let mut inodes: Vec<&str> = before.lines().filter_map(|line| line.split(' ').nth(1)).collect();
+    let mut inodes: Vec<&str> = before
+        .lines()
+        .filter_map(|line| line.split(' ').nth(1))
+        .collect();
     inodes.sort_unstable();
     inodes.dedup();
-    assert_eq!(inodes.len(), before.lines().count(), "each node has its own:\n{before}");
+    assert_eq!(
+        inodes.len(),
+        before.lines().count(),
+        "each node has its own:\n{before}"
+    );
 }

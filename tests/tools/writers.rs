@@ -1,6 +1,6 @@
 //! Each tool copies an image into create/ in its own way and leaves one snapshot.
 
-use super::support::{Fixture, check_needs, needs, skip};
+use super::support::{Fixture, needs};
 
 /// What the snapshot of resource `a` must hold after a script.
 #[derive(Debug, Clone, Copy)]
@@ -122,7 +122,11 @@ fn a_rename_from_a_temporary_name_publishes() {
         let fixture = Fixture::new();
         fixture.shell_ok(&format!("cp $IMG $C/a{suffix}"));
         fixture.expect_count("a", 0);
-        assert_eq!(fixture.resources(), Vec::<String>::new(), "{suffix} is a draft");
+        assert_eq!(
+            fixture.resources(),
+            Vec::<String>::new(),
+            "{suffix} is a draft"
+        );
         fixture.shell_ok(&format!("mv $C/a{suffix} $C/a"));
         fixture.expect_one("a", &fixture.scratch.join("img.raw"));
     }
@@ -155,7 +159,10 @@ fn a_qcow2_target_ends_as_one_snapshot() {
     fixture.shell_ok("qemu-img convert -f raw -O qcow2 $IMG $C/a");
     let found = fixture.expect_count("a", 1);
     let image = found[0].join("disk.img");
-    fixture.shell_ok(&format!("qemu-img compare -f raw -F qcow2 $IMG {}", image.display()));
+    fixture.shell_ok(&format!(
+        "qemu-img compare -f raw -F qcow2 $IMG {}",
+        image.display()
+    ));
 }
 
 #[test]
@@ -186,11 +193,21 @@ fn a_copy_inside_the_mount_adds_no_data() {
     let fixture = Fixture::new();
     fixture.shell_ok("cp $IMG $C/a");
     fixture.expect_count("a", 1);
-    let before: u64 = fixture.shell_ok("du -sb $S/packs | cut -f1").parse().expect("bytes");
+    let before: u64 = fixture
+        .shell_ok("du -sb $S/packs | cut -f1")
+        .parse()
+        .expect("bytes");
     fixture.shell_ok("cp $M/snapshots/a/latest/disk.img $C/b");
     fixture.expect_one("b", &fixture.scratch.join("img.raw"));
-    let after: u64 = fixture.shell_ok("du -sb $S/packs | cut -f1").parse().expect("bytes");
-    assert!(after - before < 1 << 20, "packs grew by {} bytes", after - before);
+    let after: u64 = fixture
+        .shell_ok("du -sb $S/packs | cut -f1")
+        .parse()
+        .expect("bytes");
+    assert!(
+        after - before < 1 << 20,
+        "packs grew by {} bytes",
+        after - before
+    );
 }
 
 #[test]

@@ -23,4 +23,5 @@ pub mod base;
 pub mod format;
 pub mod image;
 pub mod snapshot;
+pub mod source;
 pub mod store;

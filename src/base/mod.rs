@@ -8,6 +8,7 @@ mod extent;
 pub mod ids;
 pub mod limits;
 mod pool;
+mod progress;
 mod read_at;
 mod units;
 
@@ -16,6 +17,7 @@ pub use clock::Timestamp;
 pub use extent::{Extent, push_extent};
 pub use ids::{ChunkId, Fingerprint, IndexId, LeaseId, PackId, SnapshotId, StoreId};
 pub use pool::{Pool, Task};
+pub use progress::Progress;
 pub use read_at::ReadAt;
 pub use units::{
     BLOCK_LEN, BLOCK_LEN_BYTES, ByteLen, ByteOffset, block_count_for, block_of, round_up_to_block,

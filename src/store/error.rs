@@ -53,9 +53,15 @@ pub enum Error {
     /// Reading what was to be stored failed.
     #[error("reading the source failed")]
     Source(#[source] std::io::Error),
+    /// Writing what was brought back failed.
+    #[error("writing the target failed")]
+    Target(#[source] std::io::Error),
     /// The store uses a feature that this version lacks.
     #[error("{0}; a newer tintype may read it")]
     Unsupported(String),
+    /// There is nothing of that name.
+    #[error("{0}")]
+    NotFound(String),
     /// The request makes no sense.
     #[error("{0}")]
     Invalid(String),
@@ -81,8 +87,10 @@ impl Error {
                 backend::Kind::Io => Kind::Io,
             },
             Self::Corrupt { .. } | Self::ChunkMissing(_) => Kind::Corrupt,
+            Self::Target(error) => target_kind(error),
             Self::Source(_) | Self::Codec(_) => Kind::Io,
             Self::Interrupted => Kind::Interrupted,
+            Self::NotFound(_) => Kind::NotFound,
             Self::Unsupported(_) => Kind::Unsupported,
             Self::Invalid(_) => Kind::Invalid,
             Self::Failed { kind, .. } => *kind,
@@ -95,6 +103,15 @@ impl Error {
             kind: self.kind(),
             message: chain(self),
         }
+    }
+}
+
+fn target_kind(error: &std::io::Error) -> Kind {
+    match error.kind() {
+        std::io::ErrorKind::StorageFull => Kind::NoSpace,
+        std::io::ErrorKind::QuotaExceeded => Kind::Quota,
+        std::io::ErrorKind::PermissionDenied => Kind::Denied,
+        _ => Kind::Io,
     }
 }
 

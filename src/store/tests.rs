@@ -161,11 +161,13 @@ fn a_writer_sees_its_own_chunks_before_they_are_indexed() {
     writer.drain().unwrap();
     assert_eq!(read(&store, &extents.lock(), twice.len()), twice);
     assert_eq!(writer.stats().new_block_count, 171);
-    drop(writer);
+    let other = super::tests::store(&backend);
     assert!(
-        store.read_chunk(&extents.lock()[0].chunk).is_err(),
-        "it was never made durable"
+        other.read_chunk(&extents.lock()[0].chunk).is_err(),
+        "it is not durable yet"
     );
+    writer.flush().unwrap();
+    assert!(other.read_chunk(&extents.lock()[0].chunk).is_ok());
 }
 
 #[test]

@@ -1,0 +1,146 @@
+//! A snapshot becomes an image again.
+
+use crate::base::{BLOCK_LEN_BYTES, Progress, ReadAt, block_count_for};
+use crate::image::Image;
+use crate::source::RestoreTarget;
+use crate::store::{Error, Result};
+use parking_lot::Mutex;
+use std::io::Write;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Bytes that one thread brings back at a time.
+const PART_LEN: u64 = 4 << 20;
+
+/// Threads at most; each holds one part in memory.
+const THREADS_MAX: usize = 8;
+
+/// Writes an image to a target, holes as holes, from several threads.
+pub fn restore(image: &Image, target: &dyn RestoreTarget, progress: &Arc<Progress>) -> Result<()> {
+    progress.set_total(image.len());
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let next = Mutex::new(0_u64);
+    let failed: Mutex<Option<Error>> = Mutex::new(None);
+    std::thread::scope(|scope| {
+        for _ in 0..threads.min(THREADS_MAX) {
+            scope.spawn(|| {
+                let mut buffer = vec![];
+                while failed.lock().is_none() {
+                    let part = match take_part(image, &mut next.lock(), progress) {
+                        Ok(Some(part)) => part,
+                        Ok(None) => break,
+                        Err(error) => {
+                            failed.lock().get_or_insert(error);
+                            break;
+                        }
+                    };
+                    if let Err(error) = restore_part(image, target, part, &mut buffer, progress) {
+                        failed.lock().get_or_insert(error);
+                    }
+                }
+            });
+        }
+    });
+    match failed.into_inner() {
+        Some(error) => Err(error),
+        None => target.finish(image.len()).map_err(Error::Target),
+    }
+}
+
+/// A part of the image: a hole before it, and data or nothing.
+struct Part {
+    hole: Range<u64>,
+    data: Range<u64>,
+}
+
+/// Returns the next part; whoever takes it has it to himself.
+fn take_part(image: &Image, next: &mut u64, progress: &Progress) -> Result<Option<Part>> {
+    if progress.is_cancelled() {
+        return Err(Error::Interrupted);
+    }
+    let start = *next;
+    if start >= image.len() {
+        return Ok(None);
+    }
+    let data = image.next_data(start)?.unwrap_or(image.len());
+    let border = data
+        .saturating_sub(data % PART_LEN)
+        .saturating_add(PART_LEN);
+    *next = border.min(image.len());
+    Ok(Some(Part {
+        hole: start..data,
+        data: data..*next,
+    }))
+}
+
+fn restore_part(
+    image: &Image,
+    target: &dyn RestoreTarget,
+    part: Part,
+    buffer: &mut Vec<u8>,
+    progress: &Progress,
+) -> Result<()> {
+    if !part.hole.is_empty() {
+        target.zero(part.hole.clone()).map_err(Error::Target)?;
+        progress.add_holes(part.hole.end - part.hole.start);
+    }
+    if part.data.is_empty() {
+        return Ok(());
+    }
+    let start = part.data.start;
+    let blocks = start / BLOCK_LEN_BYTES..block_count_for(part.data.end);
+    buffer.resize((part.data.end - start) as usize, 0);
+    image.read(start, buffer)?;
+    let mut written = start;
+    for run in join_runs(image.extents(blocks)?.iter().map(|extent| {
+        let run_start = (extent.image_block * BLOCK_LEN_BYTES).max(start);
+        run_start..(extent.end() * BLOCK_LEN_BYTES).min(part.data.end)
+    })) {
+        if written < run.start {
+            target.zero(written..run.start).map_err(Error::Target)?;
+        }
+        let bytes = &buffer[(run.start - start) as usize..(run.end - start) as usize];
+        target.write_at(run.start, bytes).map_err(Error::Target)?;
+        written = run.end;
+    }
+    if written < part.data.end {
+        target.zero(written..part.data.end).map_err(Error::Target)?;
+    }
+    progress.add_done(part.data.end - start);
+    Ok(())
+}
+
+/// Joins sorted ranges that touch.
+fn join_runs(ranges: impl Iterator<Item = Range<u64>>) -> Vec<Range<u64>> {
+    let mut runs: Vec<Range<u64>> = vec![];
+    for range in ranges {
+        match runs.last_mut() {
+            Some(last) if last.end == range.start => last.end = range.end,
+            _ => runs.push(range),
+        }
+    }
+    runs
+}
+
+/// Writes an image to a stream, holes as zeros.
+pub fn restore_stream(
+    image: &Image,
+    target: &mut dyn Write,
+    progress: &Arc<Progress>,
+) -> Result<()> {
+    progress.set_total(image.len());
+    let mut buffer = vec![];
+    let mut offset = 0;
+    while offset < image.len() {
+        if progress.is_cancelled() {
+            return Err(Error::Interrupted);
+        }
+        let len = PART_LEN.min(image.len() - offset);
+        buffer.resize(len as usize, 0);
+        image.read(offset, &mut buffer)?;
+        target.write_all(&buffer).map_err(Error::Target)?;
+        offset += len;
+        progress.add_done(len);
+    }
+    target.flush().map_err(Error::Target)
+}

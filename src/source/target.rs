@@ -1,0 +1,261 @@
+//! Where an image is restored to: a sparse file that appears whole or not at all,
+//! or a block device that nobody uses.
+
+use super::block_device::device_len;
+use super::{Error, RestoreTarget, Result, Use, mounts, sys};
+use crate::base::{ByteLen, ByteOffset};
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Longest piece that is zeroed by one BLKZEROOUT, so that a cancel is not ignored
+/// for the minutes that a whole disk takes.
+const ZERO_LEN_MAX: u64 = 256 << 20;
+
+/// Sectors are at most this long on every device the kernel supports.
+const SECTOR_LEN_MAX: u64 = 4096;
+
+/// A sparse file under a temporary name beside its own; dropped unfinished, it is
+/// removed.
+#[derive(Debug)]
+pub struct FileTarget {
+    file: File,
+    temporary_path: PathBuf,
+    path: PathBuf,
+    replace: bool,
+    finished: AtomicBool,
+}
+
+impl FileTarget {
+    /// Makes the temporary file `<path>.<process>.part`, readable by its owner only,
+    /// with a length of `len` and nothing but a hole.
+    pub fn create(path: &Path, len: ByteLen, replace: bool) -> Result<Self> {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}.part", std::process::id()));
+        let temporary_path = path.with_file_name(name);
+        let context = |source| Error::Io {
+            action: "creating",
+            path: temporary_path.clone(),
+            source,
+        };
+        let file = File::options()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&temporary_path)
+            .map_err(context)?;
+        let target = Self {
+            file,
+            temporary_path: temporary_path.clone(),
+            path: path.to_owned(),
+            replace,
+            finished: AtomicBool::new(false),
+        };
+        target.file.set_len(len).map_err(context)?;
+        Ok(target)
+    }
+
+    fn publish(&self) -> io::Result<()> {
+        if self.replace {
+            std::fs::rename(&self.temporary_path, &self.path)?;
+        } else {
+            // A link fails where a rename would silently replace.
+            match std::fs::hard_link(&self.temporary_path, &self.path) {
+                Ok(()) => std::fs::remove_file(&self.temporary_path)?,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
+                // FAT and some network file systems have no links.
+                Err(_) if !self.path.exists() => {
+                    std::fs::rename(&self.temporary_path, &self.path)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.finished.store(true, Ordering::Relaxed);
+        let folder = self
+            .path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    }
+}
+
+impl RestoreTarget for FileTarget {
+    fn write_at(&self, offset: ByteOffset, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset)
+    }
+
+    fn zero(&self, _range: Range<ByteOffset>) -> io::Result<()> {
+        // The file is new: what was not written is a hole.
+        Ok(())
+    }
+
+    fn finish(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)?;
+        self.file.sync_all()?;
+        self.publish()
+    }
+}
+
+impl Drop for FileTarget {
+    fn drop(&mut self) {
+        if !self.finished.load(Ordering::Relaxed) {
+            // Nothing better can be done where even this fails.
+            drop(std::fs::remove_file(&self.temporary_path));
+        }
+    }
+}
+
+/// A block device held exclusively.
+#[derive(Debug)]
+pub struct BlockDeviceTarget {
+    file: File,
+}
+
+impl BlockDeviceTarget {
+    /// Opens the device for an image of `image_len_bytes` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InUse`] if it or a part of it is mounted, swap, or held by the kernel
+    /// (LVM, RAID, encryption); [`Error::TooSmall`].
+    pub fn open(path: &Path, image_len_bytes: ByteLen) -> Result<Self> {
+        let context = |source| Error::Io {
+            action: "opening",
+            path: path.to_owned(),
+            source,
+        };
+        let in_use = |reason| Error::InUse {
+            path: path.to_owned(),
+            reason,
+        };
+        let device = std::fs::metadata(path).map_err(context)?.rdev();
+        match mounts::uses_of_device(device).first() {
+            Some(Use::Mounted { mount_point, .. }) => {
+                let reason = format!("mounted at {mount_point}; unmount it first");
+                return Err(in_use(reason));
+            }
+            Some(Use::Swap) => return Err(in_use("used as swap; swapoff it first".to_owned())),
+            None => {}
+        }
+        let opened = File::options()
+            .write(true)
+            .custom_flags(libc::O_EXCL)
+            .open(path);
+        let file = match opened {
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+                let reason = "held by the kernel (a mount elsewhere, LVM, RAID or encryption); \
+                              release it first";
+                return Err(in_use(reason.to_owned()));
+            }
+            other => other.map_err(context)?,
+        };
+        let device_len_bytes = device_len(&file).map_err(context)?;
+        if device_len_bytes < image_len_bytes {
+            return Err(Error::TooSmall {
+                path: path.to_owned(),
+                device_len_bytes,
+                image_len_bytes,
+            });
+        }
+        Ok(Self { file })
+    }
+
+    /// Zeros a piece: by the device where it lies on sectors, by writing elsewhere.
+    fn zero_piece(&self, piece: &Range<ByteOffset>) -> io::Result<()> {
+        let aligned =
+            piece.start.is_multiple_of(SECTOR_LEN_MAX) && piece.end.is_multiple_of(SECTOR_LEN_MAX);
+        if aligned && sys::block_device_zero(&self.file, piece).is_ok() {
+            return Ok(());
+        }
+        let zeros = [0; 64 << 10];
+        let mut offset = piece.start;
+        while offset < piece.end {
+            let step = (piece.end - offset).min(zeros.len() as u64);
+            let part = zeros.get(..step as usize).unwrap_or_default();
+            self.file.write_all_at(part, offset)?;
+            offset += step;
+        }
+        Ok(())
+    }
+}
+
+impl RestoreTarget for BlockDeviceTarget {
+    fn write_at(&self, offset: ByteOffset, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset)
+    }
+
+    fn zero(&self, range: Range<ByteOffset>) -> io::Result<()> {
+        let mut start = range.start;
+        while start < range.end {
+            let end = range.end.min(start.saturating_add(ZERO_LEN_MAX));
+            self.zero_piece(&(start..end))?;
+            start = end;
+        }
+        Ok(())
+    }
+
+    fn finish(&self, _len: u64) -> io::Result<()> {
+        self.file.sync_all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_appears_whole_and_sparse() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.img");
+        let target = FileTarget::create(&path, 64 << 20, false).unwrap();
+        assert!(!path.exists());
+        target.zero(0..1 << 20).unwrap();
+        target.write_at(1 << 20, &[7; 4096]).unwrap();
+        target.finish(64 << 20).unwrap();
+        drop(target);
+        assert_eq!(names(folder.path()), ["out.img"]);
+        let metadata = std::fs::metadata(&path).unwrap();
+        assert_eq!(metadata.len(), 64 << 20);
+        assert!(
+            metadata.blocks() * 512 < 1 << 20,
+            "{} blocks",
+            metadata.blocks()
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_not_finished_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.img");
+        drop(FileTarget::create(&path, 4096, false).unwrap());
+        assert!(names(folder.path()).is_empty());
+    }
+
+    #[test]
+    fn a_file_made_meanwhile_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.img");
+        let target = FileTarget::create(&path, 4096, false).unwrap();
+        std::fs::write(&path, b"precious").unwrap();
+        assert_eq!(
+            target.finish(4096).unwrap_err().kind(),
+            io::ErrorKind::AlreadyExists
+        );
+        drop(target);
+        assert_eq!(std::fs::read(&path).unwrap(), b"precious");
+        assert_eq!(names(folder.path()), ["out.img"]);
+        assert!(super::super::open_target(&path, 1, false).is_err());
+    }
+}

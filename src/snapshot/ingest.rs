@@ -10,7 +10,7 @@ use crate::base::{
 };
 use crate::image::{Image, MapEditor};
 use crate::source::ImageSource;
-use crate::store::{ChunkWriter, Error, Result, SEGMENT_BLOCKS_MAX, Segment};
+use crate::store::{ChunkWriter, Error, Result, SEGMENT_BLOCKS_MAX, Segment, WriterStats};
 use crossbeam_channel::{Receiver, Sender};
 use std::io::{self, Read};
 use std::ops::Range;
@@ -46,6 +46,8 @@ struct Ingest<'a> {
     writer: Arc<ChunkWriter>,
     editor: MapEditor,
     placed: (Sender<Placed>, Receiver<Placed>),
+    /// What of the writer's statistics the progress knows already.
+    counted: WriterStats,
     _lease: Lease,
 }
 
@@ -120,6 +122,7 @@ impl<'a> Ingest<'a> {
             writer,
             editor,
             placed,
+            counted: WriterStats::default(),
             _lease: lease,
         })
     }
@@ -129,7 +132,7 @@ impl<'a> Ingest<'a> {
         let mut data = source.next_data(0).map_err(Error::Source)?;
         while let Some(range) = data.clone() {
             let start = range.start - range.start % SEGMENT_LEN;
-            self.progress.add_holes(start.saturating_sub(offset));
+            self.progress.add_hole(start.saturating_sub(offset));
             let segment = start..start.saturating_add(SEGMENT_LEN).min(len);
             let mut parts = vec![];
             while let Some(range) = data.clone().filter(|range| range.start < segment.end) {
@@ -148,7 +151,7 @@ impl<'a> Ingest<'a> {
                 Box::new(move |buffer| fill_from(&*source, &whole, &parts, buffer)),
             )?;
         }
-        self.progress.add_holes(len.saturating_sub(offset));
+        self.progress.add_hole(len.saturating_sub(offset));
         Ok(())
     }
 
@@ -223,9 +226,11 @@ impl<'a> Ingest<'a> {
             self.editor.replace(blocks, &extents?)?;
         }
         let stats = self.writer.stats();
+        let new = stats.new_block_count - self.counted.new_block_count;
+        self.progress.add_new(new * BLOCK_LEN_BYTES);
         self.progress
-            .set_new(stats.new_block_count * BLOCK_LEN_BYTES);
-        self.progress.set_stored(stats.stored_len_bytes);
+            .add_stored(stats.stored_len_bytes - self.counted.stored_len_bytes);
+        self.counted = stats;
         Ok(())
     }
 

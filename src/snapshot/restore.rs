@@ -82,7 +82,7 @@ fn restore_part(
 ) -> Result<()> {
     if !part.hole.is_empty() {
         target.zero(part.hole.clone()).map_err(Error::Target)?;
-        progress.add_holes(part.hole.end - part.hole.start);
+        progress.add_hole(part.hole.end - part.hole.start);
     }
     if part.data.is_empty() {
         return Ok(());

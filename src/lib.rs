@@ -20,6 +20,7 @@
 
 pub mod backend;
 pub mod base;
+pub mod cli;
 pub mod format;
 pub mod fuse;
 pub mod image;

@@ -30,8 +30,9 @@ impl ImageSource for SnapshotSource {
         Ok(Some(start..end))
     }
 
-    fn read_exact_at(&self, offset: u64, target: &mut [u8]) -> io::Result<()> {
-        self.image.read_exact_at(offset, target)
+    fn read_at(&self, offset: u64, target: &mut [u8]) -> io::Result<usize> {
+        self.image.read_exact_at(offset, target)?;
+        Ok(target.len())
     }
 
     fn warnings(&self) -> Vec<String> {

@@ -43,7 +43,7 @@ pub fn restore(image: &Image, target: &dyn RestoreTarget, progress: &Arc<Progres
     });
     match failed.into_inner() {
         Some(error) => Err(error),
-        None => target.finish().map_err(Error::Target),
+        None => target.finish(image.len()).map_err(Error::Target),
     }
 }
 

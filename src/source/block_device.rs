@@ -1,22 +1,20 @@
 //! An image on a block device: a disk, a partition, a logical volume.
 
-use super::file::shrunk;
-use super::{Error, ImageSource, Result, mounts, sys};
-use crate::base::{ByteLen, ByteOffset};
+use super::file::{advise_sequential, read_fully};
+use super::{Error, ImageSource, Result, mounts};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 /// A block device. It has no holes and no times: only being mounted read-write can
 /// be noticed, not a write by somebody who has it open.
 #[derive(Debug)]
 pub struct BlockDeviceSource {
     file: File,
-    path: PathBuf,
     device: u64,
-    len_bytes: ByteLen,
+    len_bytes: u64,
     warnings: Vec<String>,
 }
 
@@ -28,13 +26,12 @@ impl BlockDeviceSource {
             path: path.to_owned(),
             source,
         };
-        let len_bytes = sys::block_device_len(&file).map_err(context)?;
+        let len_bytes = device_len(&file).map_err(context)?;
         let device = file.metadata().map_err(context)?.rdev();
-        sys::advise_sequential(&file);
+        advise_sequential(&file);
         Ok(Self {
             warnings: mounted_warnings(device),
             file,
-            path: path.to_owned(),
             device,
             len_bytes,
         })
@@ -49,21 +46,16 @@ fn mounted_warnings(device: u64) -> Vec<String> {
 }
 
 impl ImageSource for BlockDeviceSource {
-    fn len(&self) -> ByteLen {
+    fn len(&self) -> u64 {
         self.len_bytes
     }
 
-    fn next_data(&self, offset: ByteOffset) -> io::Result<Option<Range<ByteOffset>>> {
+    fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
         Ok((offset < self.len_bytes).then_some(offset..self.len_bytes))
     }
 
-    fn read_exact_at(&self, offset: ByteOffset, target: &mut [u8]) -> io::Result<()> {
-        self.file
-            .read_exact_at(target, offset)
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::UnexpectedEof => shrunk(&self.path),
-                _ => error,
-            })
+    fn read_at(&self, offset: u64, target: &mut [u8]) -> io::Result<usize> {
+        read_fully(&self.file, offset, target)
     }
 
     fn warnings(&self) -> Vec<String> {
@@ -75,4 +67,9 @@ impl ImageSource for BlockDeviceSource {
         }
         warnings
     }
+}
+
+/// Returns the length of a block device; its metadata says 0.
+pub(super) fn device_len(file: &File) -> io::Result<u64> {
+    Ok(rustix::fs::seek(file, rustix::fs::SeekFrom::End(0))?)
 }

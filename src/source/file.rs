@@ -1,20 +1,19 @@
 //! An image in a regular file, whose holes are found and never read.
 
-use super::sys::{self, Seek};
 use super::{Error, ImageSource, Result, mounts};
-use crate::base::{ByteLen, ByteOffset};
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
 use std::fs::{File, Metadata};
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A regular file.
 #[derive(Debug)]
 pub struct FileSource {
     file: File,
-    path: PathBuf,
     opened: Stamp,
     warnings: Vec<String>,
     /// The file system has no SEEK_DATA: everything counts as data.
@@ -47,12 +46,11 @@ impl FileSource {
             path: path.to_owned(),
             source,
         })?;
-        sys::advise_sequential(&file);
+        advise_sequential(&file);
         Ok(Self {
             warnings: mounted_warning(&metadata),
             opened: Stamp::of(&metadata),
             file,
-            path: path.to_owned(),
             holes_unknown: AtomicBool::new(false),
         })
     }
@@ -67,11 +65,11 @@ fn mounted_warning(metadata: &Metadata) -> Vec<String> {
 }
 
 impl ImageSource for FileSource {
-    fn len(&self) -> ByteLen {
+    fn len(&self) -> u64 {
         self.opened.len_bytes
     }
 
-    fn next_data(&self, offset: ByteOffset) -> io::Result<Option<Range<ByteOffset>>> {
+    fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
         let len = self.len();
         if offset >= len {
             return Ok(None);
@@ -79,29 +77,26 @@ impl ImageSource for FileSource {
         if self.holes_unknown.load(Ordering::Relaxed) {
             return Ok(Some(offset..len));
         }
-        let start = match sys::seek(&self.file, offset, Seek::Data) {
-            Ok(Some(start)) if start < len => start,
-            Ok(_) => return Ok(None),
-            Err(error) if is_unsupported(&error) => {
+        let start = match rustix::fs::seek(&self.file, SeekFrom::Data(offset)) {
+            Ok(start) if start < len => start,
+            Ok(_) | Err(Errno::NXIO) => return Ok(None),
+            Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => {
                 self.holes_unknown.store(true, Ordering::Relaxed);
                 return Ok(Some(offset..len));
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         };
-        let end = sys::seek(&self.file, start, Seek::Hole)?
-            .unwrap_or(len)
-            .min(len);
+        let end = match rustix::fs::seek(&self.file, SeekFrom::Hole(start)) {
+            Ok(end) => end.min(len),
+            Err(Errno::NXIO) => len,
+            Err(error) => return Err(error.into()),
+        };
         // A writer that punches a hole between the two calls must not stall us.
         Ok(Some(start..end.max(start.saturating_add(1))))
     }
 
-    fn read_exact_at(&self, offset: ByteOffset, target: &mut [u8]) -> io::Result<()> {
-        self.file
-            .read_exact_at(target, offset)
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::UnexpectedEof => shrunk(&self.path),
-                _ => error,
-            })
+    fn read_at(&self, offset: u64, target: &mut [u8]) -> io::Result<usize> {
+        read_fully(&self.file, offset, target)
     }
 
     fn warnings(&self) -> Vec<String> {
@@ -126,20 +121,24 @@ impl ImageSource for FileSource {
     }
 }
 
-fn is_unsupported(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EINVAL | libc::EOPNOTSUPP | libc::ENOSYS)
-    )
+/// Fills `target` as far as the file reaches.
+pub(super) fn read_fully(file: &File, offset: u64, target: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(rest) = target.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, offset.saturating_add(filled as u64)) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
 }
 
-/// Says that the source became shorter than it was when it was opened.
-pub(super) fn shrunk(path: &Path) -> io::Error {
-    let message = format!(
-        "{} became shorter while it was read; try again when it is idle",
-        path.display()
-    );
-    io::Error::new(io::ErrorKind::UnexpectedEof, message)
+/// Tells the kernel that the file will be read from front to back; a hint, so that
+/// its failure means nothing.
+pub(super) fn advise_sequential(file: &File) {
+    let _hint = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::Sequential);
 }
 
 #[cfg(test)]
@@ -168,13 +167,13 @@ mod tests {
         assert_eq!(source.next_data(range.end).unwrap(), None);
         assert_eq!(source.next_data(16 << 20).unwrap(), None);
         let mut three = [0; 3];
-        source.read_exact_at(8 << 20, &mut three).unwrap();
+        assert_eq!(source.read_at(8 << 20, &mut three).unwrap(), 3);
         assert_eq!(&three, b"abc");
         assert!(source.warnings().is_empty());
     }
 
     #[test]
-    fn a_change_is_warned_about_and_shrinking_is_an_error() {
+    fn a_change_is_warned_about() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("disk.img");
         File::create(&path).unwrap().write_all(&[1; 8192]).unwrap();
@@ -186,9 +185,8 @@ mod tests {
             .set_len(4096)
             .unwrap();
         assert_eq!(source.warnings(), ["the source changed while it was read"]);
-        let mut block = [0; 4096];
-        let error = source.read_exact_at(4096, &mut block).unwrap_err();
-        assert!(error.to_string().contains("became shorter"), "{error}");
+        let mut blocks = [9; 8192];
+        assert_eq!(source.read_at(0, &mut blocks).unwrap(), 4096);
     }
 
     #[test]

@@ -15,10 +15,10 @@ mod target;
 pub use block_device::BlockDeviceSource;
 pub use error::{Error, Result};
 pub use file::FileSource;
-pub use mounts::Use;
+pub use mounts::{MountLine, Use, mount_lines};
 pub use target::{BlockDeviceTarget, FileTarget};
 
-use crate::base::{ByteLen, ByteOffset};
+use crate::base::ByteLen;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -26,46 +26,45 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// An image outside the store, readable at any offset by several threads.
+/// An image that can be read at any place, from many threads.
 pub trait ImageSource: Send + Sync {
-    /// Returns the length in bytes as it was when the source was opened.
-    fn len(&self) -> ByteLen;
+    /// Returns the length in bytes, as it was when the source was opened.
+    fn len(&self) -> u64;
 
     /// Tells whether there is not a single byte.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Returns the first range at or after `offset` that may hold data, within
-    /// [`ImageSource::len`]; `None` if only a hole follows. What lies between
-    /// `offset` and the range reads as zeros and need not be read. The range may be
-    /// cut anywhere, never empty; ask again at its end.
-    fn next_data(&self, offset: ByteOffset) -> io::Result<Option<Range<ByteOffset>>>;
+    /// Returns the first range from `offset` on that may hold anything but zeros; what
+    /// lies before it is never read. `None` if there is none.
+    fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>>;
 
-    /// Fills `target` from `offset`; never short.
-    ///
-    /// # Errors
-    ///
-    /// `UnexpectedEof`, with a message that says so, if the source has shrunk.
-    fn read_exact_at(&self, offset: ByteOffset, target: &mut [u8]) -> io::Result<()>;
+    /// Fills `target` from `offset` as far as the source reaches, and returns how far.
+    fn read_at(&self, offset: u64, target: &mut [u8]) -> io::Result<usize>;
 
-    /// Returns reasons to doubt what was read, one sentence each without a full
-    /// stop. Call it after the last read: it compares with the state at opening.
+    /// Returns reasons to doubt what was read, asked after reading: the source changed
+    /// meanwhile, or is in use.
     fn warnings(&self) -> Vec<String>;
 }
 
-/// A place that an image is restored to. Called by several threads, in any order,
-/// for ranges that do not overlap and together cover the whole image.
+/// Where an image is brought back to. Called by several threads in any order, for
+/// ranges that do not overlap and together cover the image. A target that is dropped
+/// unfinished leaves no new file behind.
 pub trait RestoreTarget: Send + Sync {
-    /// Writes all of `bytes` at `offset`.
-    fn write_at(&self, offset: ByteOffset, bytes: &[u8]) -> io::Result<()>;
+    /// Writes bytes that are not all zero.
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
-    /// Makes `range` read as zeros, in the cheapest way that is certain.
-    fn zero(&self, range: Range<ByteOffset>) -> io::Result<()>;
+    /// Makes a range zero. A fresh sparse file has nothing to do here.
+    fn zero(&self, range: Range<u64>) -> io::Result<()>;
 
-    /// Makes everything durable and puts it in its place. Called once, last; a
-    /// target that is dropped without it leaves no new file behind.
-    fn finish(&self) -> io::Result<()>;
+    /// Sets the length where that means something, and makes everything durable.
+    fn finish(&self, len: u64) -> io::Result<()>;
+
+    /// Tells whether what was there before is lost from the first write on.
+    fn is_in_place(&self) -> bool {
+        false
+    }
 }
 
 /// Opens the file or block device at `path` for reading.

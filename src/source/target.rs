@@ -1,6 +1,7 @@
 //! Where an image is restored to: a sparse file that appears whole or not at all,
 //! or a block device that nobody uses.
 
+use super::block_device::device_len;
 use super::{Error, RestoreTarget, Result, Use, mounts, sys};
 use crate::base::{ByteLen, ByteOffset};
 use std::fs::File;
@@ -91,7 +92,8 @@ impl RestoreTarget for FileTarget {
         Ok(())
     }
 
-    fn finish(&self) -> io::Result<()> {
+    fn finish(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)?;
         self.file.sync_all()?;
         self.publish()
     }
@@ -150,7 +152,7 @@ impl BlockDeviceTarget {
             }
             other => other.map_err(context)?,
         };
-        let device_len_bytes = sys::block_device_len(&file).map_err(context)?;
+        let device_len_bytes = device_len(&file).map_err(context)?;
         if device_len_bytes < image_len_bytes {
             return Err(Error::TooSmall {
                 path: path.to_owned(),
@@ -195,8 +197,12 @@ impl RestoreTarget for BlockDeviceTarget {
         Ok(())
     }
 
-    fn finish(&self) -> io::Result<()> {
+    fn finish(&self, _len: u64) -> io::Result<()> {
         self.file.sync_all()
+    }
+
+    fn is_in_place(&self) -> bool {
+        true
     }
 }
 
@@ -221,7 +227,7 @@ mod tests {
         assert!(!path.exists());
         target.zero(0..1 << 20).unwrap();
         target.write_at(1 << 20, &[7; 4096]).unwrap();
-        target.finish().unwrap();
+        target.finish(64 << 20).unwrap();
         drop(target);
         assert_eq!(names(folder.path()), ["out.img"]);
         let metadata = std::fs::metadata(&path).unwrap();
@@ -248,7 +254,7 @@ mod tests {
         let target = FileTarget::create(&path, 4096, false).unwrap();
         std::fs::write(&path, b"precious").unwrap();
         assert_eq!(
-            target.finish().unwrap_err().kind(),
+            target.finish(4096).unwrap_err().kind(),
             io::ErrorKind::AlreadyExists
         );
         drop(target);

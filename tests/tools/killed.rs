@@ -1,0 +1,222 @@
+//! A writer that is killed publishes nothing; one that ends regularly does, also with
+//! threads and without closing its file.
+
+use super::support::{Fixture, kill_group, needs, random_file, spawn_shell, wait_until};
+use std::ffi::OsStr;
+use std::time::Duration;
+
+/// Starts a slow copy, sends it a signal in the middle, and checks that nothing came of
+/// it. The copy is fed through a pipe that stays open, so that it cannot finish first.
+fn killed_leaves_none(copy: &str, signal: &str) {
+    let fixture = Fixture::new();
+    let create = fixture.point().join("create");
+    random_file(&fixture.scratch.join("big"), 32 << 20, 7);
+    // The feeder keeps the pipe open; the copy reads from it by a name.
+    let script = format!(
+        "mkfifo $W/pipe; {{ cat $W/big; sleep 60; }} > $W/pipe & {copy} & echo $! > $W/pid.tmp
+         mv $W/pid.tmp $W/pid; wait"
+    );
+    let variables: &[(&str, &OsStr)] = &[
+        ("W", fixture.scratch.path().as_os_str()),
+        ("C", create.as_os_str()),
+    ];
+    let mut child = spawn_shell(&script, variables);
+    let grown = wait_until(Duration::from_secs(30), || {
+        std::fs::metadata(create.join("a")).is_ok_and(|meta| meta.len() >= 16 << 20)
+    });
+    let pid = std::fs::read_to_string(fixture.scratch.join("pid")).unwrap_or_default();
+    let outcome = fixture.shell(&format!(
+        "kill -s {signal} {0}; for i in $(seq 200); do [ -e /proc/{0} ] || exit 0
+         grep -q '^State:.Z' /proc/{0}/status && exit 0; sleep 0.05; done; exit 1",
+        pid.trim()
+    ));
+    kill_group(child.id());
+    let _ = child.wait();
+    assert!(grown, "the copy never got to 16 MiB");
+    outcome.expect_ok("the writer ended on its signal");
+    fixture.expect_count("a", 0);
+    assert!(fixture.resources().is_empty(), "{:?}", fixture.resources());
+    fixture.shell_ok("[ $(stat -c %s $C/a) -ge 16777216 ]");
+    fixture.shell_ok("rm $C/a; cp $IMG $C/a");
+    fixture.expect_one("a", &fixture.scratch.join("img.raw"));
+}
+
+#[test]
+fn cp_under_sigkill() {
+    needs!("fuse");
+    killed_leaves_none("cp $W/pipe $C/a", "KILL");
+}
+
+#[test]
+fn cp_under_sigterm() {
+    needs!("fuse");
+    killed_leaves_none("cp $W/pipe $C/a", "TERM");
+}
+
+#[test]
+fn cp_under_sigint() {
+    needs!("fuse", "python3");
+    // A background job of a shell ignores SIGINT; Python sets it back to the default.
+    killed_leaves_none(
+        "python3 -c 'import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execvp(sys.argv[1], sys.argv[1:])' cp $W/pipe $C/a",
+        "INT",
+    );
+}
+
+#[test]
+fn dd_under_sigkill() {
+    needs!("fuse");
+    killed_leaves_none(
+        "dd if=$W/pipe of=$C/a bs=64k iflag=fullblock status=none",
+        "KILL",
+    );
+}
+
+#[test]
+fn a_killed_draft_can_be_published_by_hand() {
+    needs!("fuse");
+    let fixture = Fixture::new();
+    fixture.shell_ok(
+        "( exec 3>$C/a; cat $IMG >&3; kill -9 $BASHPID ) || true
+         sleep 0.5; ls $C | grep -qx a",
+    );
+    fixture.expect_count("a", 0);
+    let listed = super::support::tintype_ok(&fixture.store, &["drafts", "list"]);
+    assert!(listed.contains('a'), "{listed}");
+}
+
+#[test]
+fn a_program_with_threads_that_exits_publishes() {
+    needs!("fuse", "python3");
+    let fixture = Fixture::new();
+    // exit_group with threads alive and the file open: the kernel ends the threads with
+    // SIGKILL, and the flag PF_SIGNALED alone would look like a killed writer.
+    fixture.shell_ok(
+        "python3 -c 'import os, sys, threading, time
+for _ in range(4):
+    threading.Thread(target=time.sleep, args=(100,), daemon=True).start()
+fd = os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT)
+os.write(fd, open(sys.argv[1], \"rb\").read())
+os._exit(0)' $IMG $C/a",
+    );
+    fixture.expect_one("a", &fixture.scratch.join("img.raw"));
+}
+
+#[test]
+fn a_stale_mount_is_cleaned() {
+    needs!("fuse");
+    let mut fixture = Fixture::new();
+    fixture.shell_ok("cp $IMG $C/a");
+    fixture.expect_count("a", 1);
+    fixture.mount.take().expect("mounted").kill();
+    let stale = fixture.shell("ls $M");
+    assert!(
+        !stale.ok(),
+        "the mount point should be stale: {}",
+        stale.stdout
+    );
+    fixture.remount(&Default::default());
+    fixture.expect_one("a", &fixture.scratch.join("img.raw"));
+}
+
+#[test]
+fn a_mount_killed_after_the_flush_publishes_at_the_next() {
+    needs!("fuse", "python3");
+    let mut fixture = Fixture::new();
+    // A dup'ed descriptor closed: FLUSH ran and answered; the other one holds RELEASE.
+    let create = fixture.point().join("create");
+    let variables: &[(&str, &OsStr)] = &[
+        ("W", fixture.scratch.path().as_os_str()),
+        ("C", create.as_os_str()),
+    ];
+    let mut child = spawn_shell(
+        "python3 -c 'import os, sys, time
+fd = os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT)
+data = open(sys.argv[1], \"rb\").read()
+at = 0
+while at < len(data):
+    at += os.write(fd, data[at:at + (1 << 20)])
+os.close(os.dup(fd))
+open(sys.argv[3], \"w\").close()
+time.sleep(60)' $W/img.raw $C/a $W/flushed",
+        variables,
+    );
+    let flushed = wait_until(Duration::from_secs(30), || {
+        fixture.scratch.join("flushed").exists()
+    });
+    fixture.mount.take().expect("mounted").kill();
+    kill_group(child.id());
+    let _ = child.wait();
+    assert!(flushed, "the writer never came to its first close");
+    fixture.remount(&Default::default());
+    fixture.expect_one("a", &fixture.scratch.join("img.raw"));
+}
+
+#[test]
+fn a_mount_killed_after_a_later_write_keeps_the_draft() {
+    needs!("fuse", "python3");
+    let mut fixture = Fixture::new();
+    let create = fixture.point().join("create");
+    let variables: &[(&str, &OsStr)] = &[
+        ("W", fixture.scratch.path().as_os_str()),
+        ("C", create.as_os_str()),
+    ];
+    let mut child = spawn_shell(
+        "python3 -c 'import os, sys, time
+fd = os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT)
+data = open(sys.argv[1], \"rb\").read()
+os.write(fd, data)
+os.close(os.dup(fd))
+os.pwrite(fd, b\"x\" * 65536, 4096)
+os.fsync(fd)
+open(sys.argv[3], \"w\").close()
+time.sleep(60)' $W/img.raw $C/a $W/written",
+        variables,
+    );
+    let written = wait_until(Duration::from_secs(30), || {
+        fixture.scratch.join("written").exists()
+    });
+    fixture.mount.take().expect("mounted").kill();
+    kill_group(child.id());
+    let _ = child.wait();
+    assert!(written, "the writer never came to its second write");
+    fixture.remount(&Default::default());
+    // The last FLUSH is older than the last write: nobody knows whether it was done.
+    fixture.expect_count("a", 0);
+    fixture.shell_ok("[ -e $C/a ]");
+}
+
+#[test]
+fn signals_unmount_cleanly() {
+    needs!("fuse");
+    for signal in [libc::SIGINT, libc::SIGTERM] {
+        let mut fixture = Fixture::new();
+        fixture.shell_ok("cp $IMG $C/a");
+        fixture.expect_count("a", 1);
+        let code = fixture.mount.take().expect("mounted").end_with(signal);
+        assert_eq!(code, Some(0), "signal {signal}");
+        assert!(
+            !fixture.shell("mountpoint -q $M").ok(),
+            "still mounted after {signal}"
+        );
+    }
+}
+
+#[test]
+fn a_busy_mount_ends_on_a_signal_all_the_same() {
+    needs!("fuse");
+    let mut fixture = Fixture::new();
+    fixture.shell_ok("cp $IMG $C/a");
+    let found = fixture.expect_count("a", 1);
+    let held = std::fs::File::open(found[0].join("disk.img")).expect("open");
+    let code = fixture
+        .mount
+        .take()
+        .expect("mounted")
+        .end_with(libc::SIGTERM);
+    drop(held);
+    assert!(code.is_some(), "it did not end in 30 s");
+    assert!(!fixture.shell("mountpoint -q $M").ok(), "still mounted");
+}

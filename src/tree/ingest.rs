@@ -191,11 +191,10 @@ impl Content {
             fill: Box::new(move |bytes| {
                 let len = usize::try_from((blocks.end - blocks.start) * BLOCK_LEN_BYTES)
                     .map_err(std::io::Error::other)?;
-                let start = bytes.len();
-                bytes.resize(start + len, 0);
+                // The buffer is used again and again: its old content is replaced below.
+                bytes.resize(len, 0);
                 // Blocks that are freed or written meanwhile are no longer taken, and
                 // what comes of them here is dropped.
-                let bytes = bytes.get_mut(start..).unwrap_or_default();
                 source.spool.read(blocks.start * BLOCK_LEN_BYTES, bytes)?;
                 let parent = source.parent.as_ref().map(|parent| parent.extents(blocks));
                 Ok(parent.and_then(store::Result::ok).unwrap_or_default())

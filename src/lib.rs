@@ -20,8 +20,11 @@
 
 pub mod backend;
 pub mod base;
+pub mod cli;
 pub mod format;
+pub mod fuse;
 pub mod image;
 pub mod snapshot;
 pub mod source;
 pub mod store;
+pub mod tree;

@@ -17,7 +17,7 @@ pub use clock::Timestamp;
 pub use extent::{Extent, push_extent};
 pub use ids::{ChunkId, Fingerprint, IndexId, LeaseId, PackId, SnapshotId, StoreId};
 pub use pool::{Pool, Task};
-pub use progress::Progress;
+pub use progress::{Progress, ProgressReading};
 pub use read_at::ReadAt;
 pub use units::{
     BLOCK_LEN, BLOCK_LEN_BYTES, ByteLen, ByteOffset, block_count_for, block_of, round_up_to_block,

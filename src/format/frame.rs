@@ -31,6 +31,8 @@ pub enum ContentKind {
     Data = 0,
     /// A node of a map.
     MapNode = 1,
+    /// What a snapshot is, beside the root of its map: the catalog can be rebuilt.
+    Manifest = 2,
 }
 
 impl Codec {
@@ -48,6 +50,7 @@ impl ContentKind {
         match value {
             0 => Ok(Self::Data),
             1 => Ok(Self::MapNode),
+            2 => Ok(Self::Manifest),
             _ => Err(Error::Unsupported(format!(
                 "chunk holds content of kind {value}"
             ))),

@@ -36,6 +36,9 @@ pub struct IngestOptions {
     pub warnings: Vec<String>,
 }
 
+/// Fills the buffer of a segment with its bytes.
+type FillBuffer = Box<dyn FnOnce(&mut Vec<u8>) -> io::Result<()> + Send>;
+
 type Placed = (Range<u64>, Result<Vec<Extent>>);
 
 /// A snapshot in the making.
@@ -194,11 +197,7 @@ impl<'a> Ingest<'a> {
     }
 
     /// Sends a segment on its way and takes in those that have arrived.
-    fn submit(
-        &mut self,
-        range: Range<u64>,
-        fill: Box<dyn FnOnce(&mut Vec<u8>) -> io::Result<()> + Send>,
-    ) -> Result<()> {
+    fn submit(&mut self, range: Range<u64>, fill: FillBuffer) -> Result<()> {
         if self.progress.is_cancelled() {
             return Err(Error::Interrupted);
         }
@@ -238,11 +237,6 @@ impl<'a> Ingest<'a> {
     fn publish(mut self, len: u64, options: IngestOptions) -> Result<Arc<Snapshot>> {
         self.take_placed()?;
         let summary = self.editor.finish(len)?;
-        self.writer.flush()?;
-        self.take_placed()?;
-        if self.progress.is_cancelled() {
-            return Err(Error::Interrupted);
-        }
         let manifest = Manifest {
             id: SnapshotId::random(),
             resource: options.resource,
@@ -256,8 +250,22 @@ impl<'a> Ingest<'a> {
             warnings: options.warnings,
             replaces: None,
         };
+        write_manifest(&self.writer, &manifest, &options.labels)?;
+        self.writer.flush()?;
+        self.take_placed()?;
+        if self.progress.is_cancelled() {
+            return Err(Error::Interrupted);
+        }
         self.catalog.create(manifest, options.labels)
     }
+}
+
+/// Stores a copy of manifest and labels in the pack of the map, from which the catalog
+/// can be rebuilt.
+pub fn write_manifest(writer: &ChunkWriter, manifest: &Manifest, labels: &Labels) -> Result<()> {
+    let copy = serde_json::json!({ "manifest": manifest, "labels": labels });
+    writer.put_manifest(copy.to_string().as_bytes())?;
+    Ok(())
 }
 
 /// Fills `buffer` with `segment`: `parts` from the source, zeros elsewhere. What the

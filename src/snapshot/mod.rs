@@ -18,7 +18,7 @@ mod tests;
 pub use catalog::Catalog;
 pub use copy::copy;
 pub use entry::{Action, Checkpoint, Entry};
-pub use ingest::{IngestOptions, ingest, ingest_stream};
+pub use ingest::{IngestOptions, ingest, ingest_stream, write_manifest};
 pub use lease::{Lease, LeaseInfo, LeaseRole, leases};
 pub use manifest::{Labels, Manifest, Snapshot, SnapshotKind, SnapshotType};
 pub use path_name::{decode_path_name, encode_path_name};

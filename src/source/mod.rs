@@ -15,7 +15,7 @@ mod target;
 pub use block_device::BlockDeviceSource;
 pub use error::{Error, Result};
 pub use file::FileSource;
-pub use mounts::Use;
+pub use mounts::{MountLine, Use, mount_lines};
 pub use target::{BlockDeviceTarget, FileTarget};
 
 use crate::base::ByteLen;
@@ -60,6 +60,11 @@ pub trait RestoreTarget: Send + Sync {
 
     /// Sets the length where that means something, and makes everything durable.
     fn finish(&self, len: u64) -> io::Result<()>;
+
+    /// Tells whether what was there before is lost from the first write on.
+    fn is_in_place(&self) -> bool {
+        false
+    }
 }
 
 /// Opens the file or block device at `path` for reading.

@@ -137,34 +137,56 @@ fn mounts_of(
     device_number_of: impl Fn(&str) -> Option<(u32, u32)>,
 ) -> Vec<Use> {
     let mut uses: Vec<Use> = vec![];
-    for line in table.lines() {
-        let Some((left, right)) = line.split_once(" - ") else {
-            continue;
-        };
-        let mut fields = left.split(' ').skip(2);
-        let number = fields.next().and_then(parse_device_number);
-        let mount_point = unescape(fields.nth(1).unwrap_or_default());
-        let mut fields = right.split(' ').skip(1);
-        let source = unescape(fields.next().unwrap_or_default());
-        // The options of the superblock: one mount of it may be read-only, and the
-        // file system change through another.
-        let read_write = !fields
-            .next()
-            .unwrap_or_default()
-            .split(',')
-            .any(|word| word == "ro");
-        let is_ours = number.is_some_and(|number| devices.contains(&number))
-            || (source.starts_with('/')
-                && device_number_of(&source).is_some_and(|number| devices.contains(&number)));
+    for line in mount_lines(table) {
+        let is_ours = line.device.is_some_and(|number| devices.contains(&number))
+            || (line.source.starts_with('/')
+                && device_number_of(&line.source).is_some_and(|number| devices.contains(&number)));
         let found = Use::Mounted {
-            mount_point,
-            read_write,
+            mount_point: line.mount_point,
+            read_write: line.read_write,
         };
         if is_ours && !uses.contains(&found) {
             uses.push(found);
         }
     }
     uses
+}
+
+/// One mount, as the kernel lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MountLine {
+    /// Major and minor number of the device.
+    pub device: Option<(u32, u32)>,
+    /// Where it is mounted.
+    pub mount_point: String,
+    /// Kind of file system.
+    pub kind: String,
+    /// What is mounted: the path of a device, or any text.
+    pub source: String,
+    /// Whether the file system can change. This is the option of the superblock: one
+    /// mount of it may be read-only, and the file system change through another.
+    pub read_write: bool,
+}
+
+/// Reads a mountinfo table (proc_pid_mountinfo(5)), in the order of mounting.
+pub fn mount_lines(table: &str) -> impl Iterator<Item = MountLine> {
+    table.lines().filter_map(|line| {
+        let (left, right) = line.split_once(" - ")?;
+        let mut left = left.split(' ').skip(2);
+        let device = left.next().and_then(parse_device_number);
+        let mount_point = unescape(left.nth(1)?);
+        let mut right = right.split(' ');
+        let kind = right.next()?.to_owned();
+        let source = unescape(right.next()?);
+        let read_write = !right.next()?.split(',').any(|word| word == "ro");
+        Some(MountLine {
+            device,
+            mount_point,
+            kind,
+            source,
+            read_write,
+        })
+    })
 }
 
 /// Replaces the octal escapes (`\040`) of the kernel's tables.

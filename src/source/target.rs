@@ -200,6 +200,10 @@ impl RestoreTarget for BlockDeviceTarget {
     fn finish(&self, _len: u64) -> io::Result<()> {
         self.file.sync_all()
     }
+
+    fn is_in_place(&self) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod output;
 mod pack_writer;
 mod packs;
 mod pending;
+mod segment;
 mod windows;
 mod writer;
 mod writer_state;
@@ -28,7 +29,8 @@ pub use chunk_reader::ChunkReader;
 pub use error::{Error, Kind, Result, chain};
 pub use flight::Content;
 pub use index_set::Location;
-pub use writer::{ChunkWriter, FillSegment, SEGMENT_BLOCKS_MAX, Segment, WriterStats};
+pub use segment::{FillSegment, SEGMENT_BLOCKS_MAX, Segment, WriterStats};
+pub use writer::ChunkWriter;
 pub use writer_state::{Excluded, SegmentDone};
 
 use crate::backend::{Backend, Put};

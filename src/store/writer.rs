@@ -12,43 +12,16 @@ use super::dedup::{Dedup, Hashed, hash_segment};
 use super::error::{Error, Result};
 use super::output::{Output, PackNews, PackSlot, Unindexed, Written};
 use super::pack_writer::FinishedPack;
+use super::segment::{FillSegment, Segment, WriterStats};
 use super::writer_state::{NewChunk, Permit, Permits, SegmentDone, Waiting};
-use crate::base::{ChunkId, Extent};
+use crate::base::ChunkId;
 use crate::format::{ContentKind, FrameHeader};
 use parking_lot::{Condvar, Mutex};
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::fmt;
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-/// Blocks of a segment at most: 1 MiB.
-pub const SEGMENT_BLOCKS_MAX: u64 = 256;
-
-/// Fills the buffer with whole blocks and returns the extents that the parent has
-/// there, as a hint. The buffer comes with bytes of earlier use: every byte counts.
-pub type FillSegment = Box<dyn FnOnce(&mut Vec<u8>) -> io::Result<Vec<Extent>> + Send>;
-
-/// Up to 1 MiB of an image on its way into the store.
-pub struct Segment {
-    /// First block in the image.
-    pub image_block: u64,
-    /// Runs on a thread of the pool.
-    pub fill: FillSegment,
-    /// Called exactly once, in the order of submission, with the extents of all blocks
-    /// that are not zero. It MUST be short and MUST NOT call the writer.
-    pub done: SegmentDone,
-}
-
-/// What a writer has done so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct WriterStats {
-    /// Blocks that the store did not have.
-    pub new_block_count: u64,
-    /// Bytes that packs grew by.
-    pub stored_len_bytes: u64,
-}
 
 struct Inbox<T> {
     items: BTreeMap<u64, T>,
@@ -395,13 +368,23 @@ impl ChunkWriter {
 
     /// Stores an encoded map node unless the store has it.
     pub fn put_node(&self, encoded: &[u8]) -> Result<ChunkId> {
+        self.put_small(ContentKind::MapNode, encoded)
+    }
+
+    /// Stores what a snapshot is beside its map, so that the catalog can be rebuilt from
+    /// packs alone. Nothing names it.
+    pub fn put_manifest(&self, encoded: &[u8]) -> Result<ChunkId> {
+        self.put_small(ContentKind::Manifest, encoded)
+    }
+
+    fn put_small(&self, kind: ContentKind, content: &[u8]) -> Result<ChunkId> {
         self.check_failed()?;
-        let id = ChunkId::of(encoded);
+        let id = ChunkId::of(content);
         if self.own_nodes.lock().contains(&id) || self.store.has_node(&id)? {
             return Ok(id);
         }
         let level = self.store.config().zstd_level;
-        let (header, frame) = seal_chunk(id, ContentKind::MapNode, encoded, level)?;
+        let (header, frame) = seal_chunk(id, kind, content, level)?;
         let result = self.write_node(&header, &frame);
         self.stored_len_bytes
             .fetch_add(frame.len() as u64, Ordering::Relaxed);

@@ -1,0 +1,44 @@
+//! One file for each command: its arguments, its help, and what it does.
+
+pub mod completions;
+pub mod copy;
+pub mod create;
+pub mod delete;
+pub mod diff_blocks;
+pub mod drafts;
+pub mod init;
+pub mod list;
+pub mod man;
+pub mod mount;
+pub mod rename;
+pub mod restore;
+pub mod show;
+pub mod stats;
+pub mod tag;
+pub mod umount;
+
+use super::args::Command;
+use super::context::Context;
+use super::error::Result;
+
+/// Runs a command.
+pub fn run(command: Command, context: &Context) -> Result<()> {
+    match command {
+        Command::Init(arguments) => init::run(&arguments, context),
+        Command::Create(arguments) => create::run(arguments, context),
+        Command::List(arguments) => list::run(&arguments, context),
+        Command::Show(arguments) => show::run(&arguments, context),
+        Command::Restore(arguments) => restore::run(&arguments, context),
+        Command::Delete(arguments) => delete::run(&arguments, context),
+        Command::Rename(arguments) => rename::run(&arguments, context),
+        Command::Tag(arguments) => tag::run(&arguments, context),
+        Command::Stats(arguments) => stats::run(&arguments, context),
+        Command::DiffBlocks(arguments) => diff_blocks::run(&arguments, context),
+        Command::Copy(arguments) => copy::run(&arguments, context),
+        Command::Drafts(arguments) => drafts::run(arguments, context),
+        Command::Mount(arguments) => mount::run(&arguments, context),
+        Command::Umount(arguments) => umount::run(&arguments, context),
+        Command::Completions(arguments) => completions::run(&arguments, context),
+        Command::Man(arguments) => man::run(&arguments, context),
+    }
+}

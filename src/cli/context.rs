@@ -1,0 +1,130 @@
+//! What every command has at hand: settings, output, and the way to the store.
+
+use super::error::{Error, Result};
+use super::output::Output;
+use super::settings::Settings;
+use crate::backend::{Backend, LocalBackend};
+use crate::snapshot::{Catalog, Snapshot};
+use crate::store::{CONFIG_NAME, InitOptions, OpenOptions, Store};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What every command has at hand.
+#[derive(Debug)]
+pub struct Context {
+    /// What the environment says.
+    pub settings: Settings,
+    /// Where to print.
+    pub output: Output,
+    store: Option<PathBuf>,
+}
+
+impl Context {
+    /// Returns a context; `store` is what `--store` says.
+    pub fn new(settings: Settings, output: Output, store: Option<PathBuf>) -> Self {
+        Self {
+            settings,
+            output,
+            store,
+        }
+    }
+
+    /// Returns where the store is.
+    pub fn store_path(&self) -> Result<PathBuf> {
+        self.store
+            .clone()
+            .or_else(|| self.settings.store_path())
+            .ok_or_else(|| {
+                let message = "no store is named and HOME is not set; name one with --store DIR \
+                           or TINTYPE_STORE";
+                Error::Usage(message.to_owned())
+            })
+    }
+
+    /// Opens the store, which must be there.
+    pub fn open(&self) -> Result<Arc<Catalog>> {
+        open_at(&self.store_path()?, &OpenOptions::default())
+    }
+
+    /// Opens the store, and makes it first if there is none, with a line that says so.
+    pub fn open_or_init(&self, options: &OpenOptions) -> Result<Arc<Catalog>> {
+        let path = self.store_path()?;
+        if !has_store(&path)? {
+            init_at(&path, &InitOptions::default())?;
+            self.output
+                .note(&format!("made a new store in {}", path.display()));
+        }
+        open_at(&path, options)
+    }
+}
+
+/// Opens the store in `path`.
+pub fn open_at(path: &Path, options: &OpenOptions) -> Result<Arc<Catalog>> {
+    if !has_store(path)? {
+        return Err(Error::NotFound(format!(
+            "there is no store in {}; make one with `tintype init {}`, or name another with \
+             --store DIR or TINTYPE_STORE",
+            path.display(),
+            path.display()
+        )));
+    }
+    let backend = Arc::new(LocalBackend::open(path)?);
+    Ok(Catalog::open(Store::open(backend, options)?)?)
+}
+
+/// Tells whether `path` holds a store.
+fn has_store(path: &Path) -> Result<bool> {
+    match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => Ok(LocalBackend::open(path)?.exists(CONFIG_NAME)?),
+        Ok(_) => Err(Error::Usage(format!(
+            "{} is not a directory; a store is a directory",
+            path.display()
+        ))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::io(format!("looking at {}", path.display()))(error)),
+    }
+}
+
+/// Makes a store in `path`, which is made if need be and must be empty otherwise.
+pub fn init_at(path: &Path, options: &InitOptions) -> Result<()> {
+    if has_store(path)? {
+        let message = format!(
+            "there is a store in {} already; nothing was done",
+            path.display()
+        );
+        return Err(Error::Refused(message));
+    }
+    let context = Error::io(format!("looking into {}", path.display()));
+    match std::fs::read_dir(path) {
+        Ok(mut entries) => {
+            // What a killed `init` leaves is no obstacle.
+            let is_ours = |name: &std::ffi::OsStr| name == "tmp" || name == "keys";
+            if entries.any(|entry| entry.is_ok_and(|entry| !is_ours(&entry.file_name()))) {
+                return Err(Error::Refused(format!(
+                    "{} is not empty; choose an empty or a new directory",
+                    path.display()
+                )));
+            }
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(context(error)),
+    }
+    if let Some(parent) = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+    {
+        let context = Error::io(format!("making {}", parent.display()));
+        std::fs::create_dir_all(parent).map_err(context)?;
+    }
+    let backend = LocalBackend::create(path)?;
+    match Store::init(&backend, options) {
+        // Somebody else made it in the same moment.
+        Err(_) if backend.exists(CONFIG_NAME).is_ok_and(|exists| exists) => Ok(()),
+        result => Ok(result.map(drop)?),
+    }
+}
+
+/// Finds the snapshot that `text` names.
+pub fn resolve(catalog: &Catalog, text: &str) -> Result<Arc<Snapshot>> {
+    Ok(Arc::clone(catalog.state().resolve(text)?))
+}

@@ -1,0 +1,134 @@
+//! The exit codes, and the one place that chooses them. docs/reference/exit-codes.md
+//! is for people; the numbers never change their meaning.
+
+use super::error::Error;
+use crate::{backend, source, store};
+use std::io;
+use std::process::ExitCode;
+
+/// How the program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// All done.
+    Success,
+    /// Something failed that no other code names.
+    Failure,
+    /// The arguments make no sense.
+    Usage,
+    /// The store, snapshot, source or draft is not there.
+    NotFound,
+    /// Stored data is damaged or missing.
+    Damaged,
+    /// A disk or a quota is full.
+    NoSpace,
+    /// The system forbids it.
+    Denied,
+    /// Something is in the way: a file that exists, a device in use or too small.
+    Refused,
+    /// The store needs a newer program.
+    Unsupported,
+    /// Ended by this signal.
+    Signal(u8),
+    /// What a background process ended with.
+    Other(u8),
+}
+
+impl Code {
+    /// Returns the number.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Success => 0,
+            Self::Failure => 1,
+            Self::Usage => 2,
+            Self::NotFound => 3,
+            Self::Damaged => 4,
+            Self::NoSpace => 5,
+            Self::Denied => 6,
+            Self::Refused => 7,
+            Self::Unsupported => 8,
+            Self::Signal(signal) => 128_u8.saturating_add(signal),
+            Self::Other(number) => number,
+        }
+    }
+
+    /// Returns the word for it in `--json` errors.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failure | Self::Other(_) => "failed",
+            Self::Usage => "usage",
+            Self::NotFound => "not_found",
+            Self::Damaged => "damaged",
+            Self::NoSpace => "no_space",
+            Self::Denied => "denied",
+            Self::Refused => "refused",
+            Self::Unsupported => "unsupported",
+            Self::Signal(_) => "interrupted",
+        }
+    }
+}
+
+impl From<Code> for ExitCode {
+    fn from(code: Code) -> Self {
+        Self::from(code.number())
+    }
+}
+
+/// Chooses the code for an error; `signal` is the one that the program received.
+pub fn of(error: &Error, signal: Option<u8>) -> Code {
+    match error {
+        Error::Store(error) => of_store(error, signal),
+        Error::Source(error) => of_source(error),
+        Error::Usage(_) => Code::Usage,
+        Error::NotFound(_) => Code::NotFound,
+        Error::Refused(_) => Code::Refused,
+        Error::Io { source, .. } => of_io(source),
+        Error::Child { code, .. } => Code::Other(*code),
+        Error::OutputClosed => Code::Failure,
+    }
+}
+
+fn of_store(error: &store::Error, signal: Option<u8>) -> Code {
+    if let store::Error::Source(source) | store::Error::Target(source) = error {
+        return of_io(source);
+    }
+    match error.kind() {
+        // Within an open store a missing object is damage; the catalog says NotFound
+        // of snapshots only.
+        store::Kind::NotFound => Code::NotFound,
+        store::Kind::Corrupt => Code::Damaged,
+        store::Kind::NoSpace | store::Kind::Quota => Code::NoSpace,
+        store::Kind::Denied => Code::Denied,
+        store::Kind::Unsupported => Code::Unsupported,
+        store::Kind::Invalid => Code::Usage,
+        store::Kind::Interrupted => signal.map_or(Code::Failure, Code::Signal),
+        store::Kind::Io => Code::Failure,
+    }
+}
+
+fn of_source(error: &source::Error) -> Code {
+    match error {
+        source::Error::Io { source, .. } => of_io(source),
+        source::Error::NotAnImage { .. } => Code::Usage,
+        source::Error::Exists { .. }
+        | source::Error::InUse { .. }
+        | source::Error::TooSmall { .. } => Code::Refused,
+    }
+}
+
+fn of_io(error: &io::Error) -> Code {
+    match error.kind() {
+        io::ErrorKind::NotFound => Code::NotFound,
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Code::Denied,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::NoSpace,
+        io::ErrorKind::AlreadyExists | io::ErrorKind::ResourceBusy => Code::Refused,
+        // `io::ErrorKind` is open: all else is a plain failure.
+        _ => Code::Failure,
+    }
+}
+
+impl From<backend::Error> for Error {
+    fn from(error: backend::Error) -> Self {
+        Self::Store(error.into())
+    }
+}

@@ -1,0 +1,165 @@
+//! Open files and directories.
+
+use crate::base::{ByteOffset, ReadAt};
+use crate::tree::directory::Listing;
+use crate::tree::disk_image::OpenImage;
+use crate::tree::draft::Draft;
+use crate::tree::node::Node;
+use crate::tree::{Kind, Result, Tree, information};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// What is behind an open descriptor.
+pub struct Open {
+    what: What,
+}
+
+enum What {
+    Image(OpenImage),
+    Information(Vec<u8>),
+    Draft { draft: Arc<Draft>, is_writer: bool },
+    Directory(Mutex<Listing>),
+}
+
+/// How the kernel should treat an open file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caching {
+    /// The content never changes: pages may stay for ever.
+    Keep,
+    /// Every request comes here.
+    None,
+}
+
+impl Open {
+    pub(super) fn draft(draft: Arc<Draft>, is_writer: bool) -> Self {
+        if is_writer {
+            draft.begin_writing();
+        }
+        Self { what: What::Draft { draft, is_writer } }
+    }
+
+    /// Returns the draft, and whether this descriptor may write to it.
+    pub fn as_draft(&self) -> Option<(&Arc<Draft>, bool)> {
+        match &self.what {
+            What::Draft { draft, is_writer } => Some((draft, *is_writer)),
+            _ => None,
+        }
+    }
+
+    /// Returns the image of an open `disk.img`.
+    pub(super) fn as_image(&self) -> Option<&OpenImage> {
+        match &self.what {
+            What::Image(image) => Some(image),
+            _ => None,
+        }
+    }
+
+    /// Returns what an open directory shows.
+    pub fn listing(&self) -> Result<Listing> {
+        match &self.what {
+            What::Directory(listing) => Ok(listing.lock().clone()),
+            _ => Err(Kind::NotADirectory.into()),
+        }
+    }
+
+    /// Shows the directory as it is now: it was rewound.
+    pub fn rewind(&self, new: Listing) {
+        if let What::Directory(listing) = &self.what {
+            *listing.lock() = new;
+        }
+    }
+}
+
+impl Tree {
+    pub(super) fn keep_open(&self, open: Open) -> u64 {
+        let handle = self.next_handle.fetch_add(1, Ordering::Relaxed);
+        self.open.write().insert(handle, Arc::new(open));
+        handle
+    }
+
+    /// Opens a file. Returns the handle, and how the kernel should treat it.
+    pub fn open_file(&self, inode: u64, writes: bool, is_direct: bool) -> Result<(u64, Caching)> {
+        let (what, caching) = match self.node(inode)? {
+            Node::Draft(draft) => {
+                return Ok((self.keep_open(Open::draft(draft, writes)), Caching::None));
+            }
+            Node::DiskImage(_) | Node::Information(_) if writes => {
+                return Err(Kind::ReadOnly.into());
+            }
+            Node::DiskImage(id) => {
+                let snapshot = self.snapshot(&id)?;
+                let title = format!("{}@{}", snapshot.manifest.resource, snapshot.path_name);
+                let image = self.catalog.image(&snapshot);
+                (What::Image(OpenImage { image, is_direct, title }), Caching::Keep)
+            }
+            Node::Information(id) => {
+                let bytes = information::to_json(&*self.snapshot(&id)?);
+                (What::Information(bytes), Caching::None)
+            }
+            Node::Latest(_) | Node::IdLink(_) | Node::TagLink(_) => {
+                return Err(Kind::Invalid.into());
+            }
+            _ => return Err(Kind::IsADirectory.into()),
+        };
+        Ok((self.keep_open(Open { what }), caching))
+    }
+
+    /// Opens a directory.
+    pub fn open_directory(&self, inode: u64) -> Result<u64> {
+        let listing = Mutex::new(self.list(inode)?);
+        Ok(self.keep_open(Open { what: What::Directory(listing) }))
+    }
+
+    /// Returns what is behind a handle.
+    pub fn opened(&self, handle: u64) -> Result<Arc<Open>> {
+        self.open.read().get(&handle).cloned().ok_or(Kind::Invalid.into())
+    }
+
+    /// Forgets a handle, and publishes if it was the last writer of a draft. May wait.
+    pub fn close(&self, handle: u64) {
+        let open = self.open.write().remove(&handle);
+        if let Some((draft, true)) = open.as_ref().and_then(|open| open.as_draft()) {
+            draft.end_writing();
+        }
+    }
+
+    /// Fills the start of `target`; shorter only at the end of the file, or for direct
+    /// readers up to a damaged place.
+    pub fn read(&self, handle: u64, offset: ByteOffset, target: &mut [u8]) -> Result<usize> {
+        match &self.opened(handle)?.what {
+            What::Image(image) => image.read(self.catalog.store(), &self.damage, offset, target),
+            What::Draft { draft, .. } => draft.read(offset, target),
+            What::Information(bytes) => {
+                let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+                let rest = bytes.get(start..).unwrap_or_default();
+                let count = rest.len().min(target.len());
+                for (to, from) in target.iter_mut().zip(rest) {
+                    *to = *from;
+                }
+                Ok(count)
+            }
+            What::Directory(_) => Err(Kind::IsADirectory.into()),
+        }
+    }
+
+    /// Returns the first byte at or after `offset` that is data (or in a hole).
+    pub fn seek(&self, handle: u64, offset: ByteOffset, hole: bool) -> Result<ByteOffset> {
+        let open = self.opened(handle)?;
+        let (image, len) = match &open.what {
+            What::Image(open) => (&open.image, ReadAt::len(&open.image)),
+            What::Draft { draft, .. } => return draft.seek(offset, hole),
+            What::Information(bytes) => {
+                let len = bytes.len() as u64;
+                let found = (offset < len).then_some(if hole { len } else { offset });
+                return found.ok_or(Kind::NoSuchPlace.into());
+            }
+            What::Directory(_) => return Err(Kind::IsADirectory.into()),
+        };
+        if offset >= len {
+            return Err(Kind::NoSuchPlace.into());
+        }
+        let found = if hole { Some(image.next_hole(offset)?) } else { image.next_data(offset)? };
+        found.ok_or(Kind::NoSuchPlace.into())
+    }
+}

@@ -1,0 +1,1 @@
+//! Behaviour of drafts, without a mount.

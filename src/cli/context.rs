@@ -46,15 +46,21 @@ impl Context {
         open_at(&self.store_path()?, &OpenOptions::default())
     }
 
-    /// Opens the store, and makes it first if there is none, with a line that says so.
-    pub fn open_or_init(&self, options: &OpenOptions) -> Result<Arc<Catalog>> {
+    /// Makes the store if there is none, with a line that says so.
+    pub fn ensure_store(&self) -> Result<()> {
         let path = self.store_path()?;
         if !has_store(&path)? {
             init_at(&path, &InitOptions::default())?;
             self.output
                 .note(&format!("made a new store in {}", path.display()));
         }
-        open_at(&path, options)
+        Ok(())
+    }
+
+    /// Opens the store, and makes it first if there is none.
+    pub fn open_or_init(&self) -> Result<Arc<Catalog>> {
+        self.ensure_store()?;
+        self.open()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Why a command ended without success.
 
-use crate::{source, store};
+use crate::{fuse, source, store, tree};
 use std::io;
 
 /// Why a command ended without success.
@@ -13,6 +13,12 @@ pub enum Error {
     /// What an image is read from or restored to.
     #[error(transparent)]
     Source(#[from] source::Error),
+    /// Drafts.
+    #[error(transparent)]
+    Tree(#[from] tree::Error),
+    /// The mount.
+    #[error(transparent)]
+    Mount(#[from] fuse::Error),
     /// The arguments do not go together.
     #[error("{0}")]
     Usage(String),

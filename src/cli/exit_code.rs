@@ -2,7 +2,7 @@
 //! is for people; the numbers never change their meaning.
 
 use super::error::Error;
-use crate::{backend, source, store};
+use crate::{backend, fuse, source, store, tree};
 use std::io;
 use std::process::ExitCode;
 
@@ -79,6 +79,8 @@ pub fn of(error: &Error, signal: Option<u8>) -> Code {
     match error {
         Error::Store(error) => of_store(error, signal),
         Error::Source(error) => of_source(error),
+        Error::Tree(error) => of_tree(error, signal),
+        Error::Mount(error) => of_mount(error, signal),
         Error::Usage(_) => Code::Usage,
         Error::NotFound(_) => Code::NotFound,
         Error::Refused(_) => Code::Refused,
@@ -113,6 +115,41 @@ fn of_source(error: &source::Error) -> Code {
         source::Error::Exists { .. }
         | source::Error::InUse { .. }
         | source::Error::TooSmall { .. } => Code::Refused,
+    }
+}
+
+fn of_tree(error: &tree::Error, signal: Option<u8>) -> Code {
+    match error {
+        tree::Error::Store(error) => return of_store(error, signal),
+        tree::Error::File { source, .. } => return of_io(source),
+        _ => {}
+    }
+    match error.kind() {
+        tree::Kind::NotFound => Code::NotFound,
+        tree::Kind::Exists | tree::Kind::Busy | tree::Kind::NotPermitted => Code::Refused,
+        tree::Kind::NoSpace | tree::Kind::Quota => Code::NoSpace,
+        tree::Kind::Damaged => Code::Damaged,
+        tree::Kind::ReadOnly => Code::Denied,
+        tree::Kind::Unsupported => Code::Unsupported,
+        tree::Kind::Invalid | tree::Kind::NameTooLong | tree::Kind::TooLarge => Code::Usage,
+        tree::Kind::NotADirectory
+        | tree::Kind::IsADirectory
+        | tree::Kind::Io
+        | tree::Kind::NoData
+        | tree::Kind::NoSuchPlace
+        | tree::Kind::TooMuch => Code::Failure,
+    }
+}
+
+fn of_mount(error: &fuse::Error, signal: Option<u8>) -> Code {
+    match error {
+        // A place that is not there, or one that is refused for where it lies.
+        fuse::Error::Place(refusal) => std::error::Error::source(refusal)
+            .and_then(|source| source.downcast_ref::<io::Error>())
+            .map_or(Code::Refused, of_io),
+        fuse::Error::Tree(error) => of_tree(error, signal),
+        fuse::Error::Store(error) => of_store(error, signal),
+        fuse::Error::Mount { source, .. } => of_io(source),
     }
 }
 

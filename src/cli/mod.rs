@@ -3,6 +3,7 @@
 //! that prints, and [`settings`] the only one that reads the environment.
 
 mod args;
+mod background;
 mod commands;
 mod context;
 mod error;

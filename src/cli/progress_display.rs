@@ -83,10 +83,13 @@ fn print_lines(context: &Context, title: &str, progress: &Progress, end: &Receiv
     let start = Instant::now();
     while wait(end, LINE_INTERVAL) {
         let now = progress.read();
-        let text = line(title, now.done_len_bytes, now.total_len_bytes, start.elapsed());
-        context
-            .output
-            .note(&format!("{text}{}", stored_text(&now)));
+        let text = line(
+            title,
+            now.done_len_bytes,
+            now.total_len_bytes,
+            start.elapsed(),
+        );
+        context.output.note(&format!("{text}{}", stored_text(&now)));
     }
 }
 

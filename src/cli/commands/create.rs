@@ -9,7 +9,6 @@ use crate::cli::stdin::Stdin;
 use crate::cli::view::SnapshotView;
 use crate::snapshot::{self, IngestOptions, Labels, Snapshot, SnapshotKind, SnapshotType};
 use crate::source;
-use crate::store::OpenOptions;
 use clap::{Args, ValueEnum};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -107,7 +106,7 @@ pub fn run(arguments: CreateArguments, context: &Context) -> Result<()> {
     } else {
         Some(source::open(&arguments.source)?)
     };
-    let catalog = context.open_or_init(&OpenOptions::default())?;
+    let catalog = context.open_or_init()?;
     let start = Instant::now();
     let title = options.resource.clone();
     let (snapshot, progress) = with_progress(context, &printable(&title), |progress| {

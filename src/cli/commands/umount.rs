@@ -3,15 +3,12 @@
 use crate::cli::context::Context;
 use crate::cli::error::{Error, Result};
 use crate::cli::output::printable;
-use crate::source::mount_lines;
+use crate::source::{MountLine, mount_lines};
 use clap::Args;
 use rustix::mount::UnmountFlags;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-/// Kind of file system that our mounts have in the tables of the kernel.
-pub const MOUNT_KIND: &str = "fuse.tintype";
 
 /// Take a mount away.
 ///
@@ -67,7 +64,13 @@ pub fn absolute(path: &Path) -> Result<PathBuf> {
 fn is_our_mount(table: &str, path: &Path) -> bool {
     let mounts = mount_lines(table);
     let at_path = mounts.filter(|line| Path::new(&line.mount_point) == path);
-    at_path.last().is_some_and(|line| line.kind == MOUNT_KIND)
+    at_path.last().is_some_and(|line| is_ours(&line))
+}
+
+/// The helper of FUSE makes the subtype a part of the kind; a mount by root, without
+/// the helper, shows it as the source alone.
+fn is_ours(line: &MountLine) -> bool {
+    line.kind == "fuse.tintype" || (line.kind == "fuse" && line.source == "tintype")
 }
 
 fn busy(path: &Path) -> Error {
@@ -128,9 +131,13 @@ mod tests {
 50 20 0:45 / /mnt/a\\040b rw - fuse.tintype /store rw
 51 20 0:46 / /mnt/c rw - fuse.tintype /store rw
 52 51 0:47 / /mnt/c rw - tmpfs tmpfs rw
+53 20 0:48 / /mnt/d rw - fuse tintype rw
+54 20 0:49 / /mnt/e rw - fuse other rw
 ";
         assert!(is_our_mount(table, Path::new("/mnt/a b")));
         assert!(!is_our_mount(table, Path::new("/mnt/c")));
+        assert!(is_our_mount(table, Path::new("/mnt/d")));
+        assert!(!is_our_mount(table, Path::new("/mnt/e")));
         assert!(!is_our_mount(table, Path::new("/mnt")));
     }
 }

@@ -51,7 +51,9 @@ fn wrong_arguments_make_no_store() {
     let fixture = Fixture::new();
     fixture.run(&["create", "-"]).refused(2, &["--resource"]);
     fixture.run(&["create", "missing.img"]).refused(3, &["missing.img"]);
-    fixture.run(&["create", "."]).refused(2, &["neither a regular file nor a block device"]);
+    let folder = ["create", "--resource", "x", "."];
+    fixture.run(&folder).refused(2, &["neither a regular file nor a block device"]);
+    fixture.run(&["create", "."]).refused(2, &["--resource"]);
     fixture.run(&["create", "--time", "yesterday", "x"]).refused(2, &["2026-11-23T07:44:12Z"]);
     fixture.run(&["frobnicate"]).refused(2, &["frobnicate"]);
     assert!(!fixture.store().exists());

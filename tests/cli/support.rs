@@ -110,7 +110,7 @@ impl Fixture {
 
     /// Makes a snapshot of a small image, and returns what `create --json` says.
     pub fn snapshot(&self, resource: &str, name: &str, seed: u64) -> Value {
-        let file = format!("{resource}-{seed}.img");
+        let file = format!("image-{seed}.img");
         self.image(&file, 1 << 20, &[(8192, 20_000)], seed);
         self.run(&["--json", "create", "--resource", resource, "--name", name, &file]).json()
     }

@@ -4,7 +4,9 @@ use super::support::{Fixture, names};
 use std::path::Path;
 
 fn document(path: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(path);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("docs")
+        .join(path);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
@@ -13,7 +15,10 @@ fn the_reference_page_is_up_to_date() {
     let page = Fixture::new().run(&["man", "--markdown"]).text();
     let written = document("reference/cli.md");
     let hint = "run: cargo run -- man --markdown > docs/reference/cli.md";
-    assert!(page == written, "docs/reference/cli.md is out of date; {hint}");
+    assert!(
+        page == written,
+        "docs/reference/cli.md is out of date; {hint}"
+    );
 }
 
 #[test]
@@ -29,11 +34,31 @@ fn every_command_explains_itself() {
     let fixture = Fixture::new();
     let help = fixture.run(&["--help"]).text();
     for command in [
-        "init", "create", "list", "show", "restore", "delete", "rename", "tag", "stats",
-        "diff-blocks", "copy", "drafts", "mount", "umount", "completions", "man",
+        "init",
+        "create",
+        "list",
+        "show",
+        "restore",
+        "delete",
+        "rename",
+        "tag",
+        "stats",
+        "diff-blocks",
+        "copy",
+        "drafts",
+        "mount",
+        "umount",
+        "completions",
+        "man",
     ] {
         assert!(help.contains(command), "{command}");
-        assert!(fixture.run(&[command, "--help"]).text().contains("Usage: tintype"), "{command}");
+        assert!(
+            fixture
+                .run(&[command, "--help"])
+                .text()
+                .contains("Usage: tintype"),
+            "{command}"
+        );
     }
     assert!(fixture.run(&["--version"]).text().starts_with("tintype "));
     assert!(!fixture.store().exists());
@@ -46,10 +71,19 @@ fn manual_pages_and_completions_are_made() {
     fixture.run(&["man", "pages"]).text();
     let pages = names(&fixture.path("pages"));
     for page in ["tintype.1", "tintype-create.1", "tintype-drafts-list.1"] {
-        assert!(pages.iter().any(|name| name == page), "{page} is not in {pages:?}");
+        assert!(
+            pages.iter().any(|name| name == page),
+            "{page} is not in {pages:?}"
+        );
     }
     for shell in ["bash", "zsh", "fish"] {
-        assert!(fixture.run(&["completions", shell]).text().contains("diff-blocks"), "{shell}");
+        assert!(
+            fixture
+                .run(&["completions", shell])
+                .text()
+                .contains("diff-blocks"),
+            "{shell}"
+        );
     }
 }
 
@@ -57,7 +91,9 @@ fn manual_pages_and_completions_are_made() {
 fn a_reader_that_has_seen_enough_is_no_error() {
     let fixture = Fixture::new();
     let mut command = fixture.command(&["completions", "zsh"]);
-    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    command
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
     let mut child = command.spawn().unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();

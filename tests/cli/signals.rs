@@ -9,32 +9,56 @@ use std::time::{Duration, Instant};
 
 fn send(signal: &str, child: &Child) {
     let id = child.id().to_string();
-    assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+    assert!(
+        Command::new("kill")
+            .args([signal, &id])
+            .status()
+            .unwrap()
+            .success()
+    );
 }
 
 fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(20), "{what} did not come");
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "{what} did not come"
+        );
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
 fn spawn(fixture: &Fixture, words: &[&str], stdin: Stdio) -> Child {
     let mut command = fixture.command(words);
-    command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    command
+        .stdin(stdin)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
 }
 
 /// Waits for the end, which must come soon, and returns the exit code.
 fn end(child: Child) -> (i32, String) {
     let start = Instant::now();
     let output = child.wait_with_output().unwrap();
-    assert!(start.elapsed() < Duration::from_secs(10), "it took {:?}", start.elapsed());
-    (output.status.code().unwrap_or(-1), String::from_utf8(output.stderr).unwrap())
+    assert!(
+        start.elapsed() < Duration::from_secs(10),
+        "it took {:?}",
+        start.elapsed()
+    );
+    (
+        output.status.code().unwrap_or(-1),
+        String::from_utf8(output.stderr).unwrap(),
+    )
 }
 
 fn assert_clean(fixture: &Fixture) {
-    assert_eq!(fixture.run(&["list", "--json"]).json(), serde_json::json!([]));
+    assert_eq!(
+        fixture.run(&["list", "--json"]).json(),
+        serde_json::json!([])
+    );
     assert!(fixture.leases().is_empty(), "{:?}", fixture.leases());
     let packs = fixture.store().join("packs");
     let odd: Vec<_> = names(&packs)
@@ -95,7 +119,11 @@ fn a_restore_is_interrupted_and_leaves_no_file() {
     let fixture = Fixture::with_store();
     long_image(&fixture.path("long.img"));
     fixture.run(&["create", "long.img"]).text();
-    let part = || names(&fixture.path(".")).into_iter().any(|name| name.ends_with(".part"));
+    let part = || {
+        names(&fixture.path("."))
+            .into_iter()
+            .any(|name| name.ends_with(".part"))
+    };
     let child = spawn(&fixture, &["restore", "long", "out.img"], Stdio::null());
     wait_until("the temporary file", part);
     send("-TERM", &child);

@@ -28,7 +28,12 @@ const KEYS: [&str; 16] = [
 ];
 
 fn keys(value: &Value) -> Vec<&str> {
-    let mut keys: Vec<_> = value.as_object().unwrap().keys().map(String::as_str).collect();
+    let mut keys: Vec<_> = value
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
     keys.sort_unstable();
     keys
 }
@@ -37,7 +42,9 @@ fn keys(value: &Value) -> Vec<&str> {
 fn the_first_create_makes_the_store_and_says_so() {
     let fixture = Fixture::new();
     fixture.image("web.img", 1 << 20, &[(0, 5000)], 1);
-    fixture.run(&["list"]).refused(3, &["there is no store in", "tintype init"]);
+    fixture
+        .run(&["list"])
+        .refused(3, &["there is no store in", "tintype init"]);
     let answer = fixture.run(&["create", "web.img"]);
     assert!(answer.text().starts_with("web@"), "{answer:?}");
     assert!(answer.err.contains("made a new store in"), "{}", answer.err);
@@ -50,11 +57,17 @@ fn the_first_create_makes_the_store_and_says_so() {
 fn wrong_arguments_make_no_store() {
     let fixture = Fixture::new();
     fixture.run(&["create", "-"]).refused(2, &["--resource"]);
-    fixture.run(&["create", "missing.img"]).refused(3, &["missing.img"]);
+    fixture
+        .run(&["create", "missing.img"])
+        .refused(3, &["missing.img"]);
     let folder = ["create", "--resource", "x", "."];
-    fixture.run(&folder).refused(2, &["neither a regular file nor a block device"]);
+    fixture
+        .run(&folder)
+        .refused(2, &["neither a regular file nor a block device"]);
     fixture.run(&["create", "."]).refused(2, &["--resource"]);
-    fixture.run(&["create", "--time", "yesterday", "x"]).refused(2, &["2026-11-23T07:44:12Z"]);
+    fixture
+        .run(&["create", "--time", "yesterday", "x"])
+        .refused(2, &["2026-11-23T07:44:12Z"]);
     fixture.run(&["frobnicate"]).refused(2, &["frobnicate"]);
     assert!(!fixture.store().exists());
 }
@@ -67,7 +80,9 @@ fn init_makes_a_store_once_and_never_in_a_folder_with_files() {
     std::fs::create_dir(fixture.path("full")).unwrap();
     std::fs::write(fixture.path("full/letter"), "dear").unwrap();
     fixture.run(&["init", "full"]).refused(7, &["not empty"]);
-    fixture.run(&["init", "--level", "99", "x"]).refused(2, &["99"]);
+    fixture
+        .run(&["init", "--level", "99", "x"])
+        .refused(2, &["99"]);
     let json = fixture.run(&["--json", "init", "other/deep"]).json();
     assert_eq!(keys(&json), ["id", "level", "store"]);
 }
@@ -94,7 +109,9 @@ fn json_has_the_same_keys_in_every_command() {
 fn list_selects() {
     let fixture = Fixture::with_store();
     fixture.image("v.img", 1 << 20, &[(0, 1)], 1);
-    let create = ["create", "--kind", "volume", "--tag", "a", "--tag", "b", "v.img"];
+    let create = [
+        "create", "--kind", "volume", "--tag", "a", "--tag", "b", "v.img",
+    ];
     fixture.run(&create).text();
     fixture.snapshot("web", "one", 2);
     let count = |words: &[&str]| {
@@ -127,7 +144,9 @@ fn a_snapshot_is_found_by_every_kind_of_name() {
         assert_eq!(find(text), two["id"], "{text}");
     }
     for text in ["web@three", "nobody", &id[..3], "zzzz"] {
-        fixture.run(&["show", text]).refused(3, &["there is no snapshot", "tintype list"]);
+        fixture
+            .run(&["show", text])
+            .refused(3, &["there is no snapshot", "tintype list"]);
     }
 }
 
@@ -155,18 +174,33 @@ fn an_ambiguous_prefix_is_refused() {
         };
         catalog.create(manifest, Labels::default()).unwrap();
     }
-    fixture.run(&["show", "abab"]).refused(2, &["more than one", "more digits"]);
-    fixture.run(&["delete", "ABABAB"]).refused(2, &["more than one"]);
+    fixture
+        .run(&["show", "abab"])
+        .refused(2, &["more than one", "more digits"]);
+    fixture
+        .run(&["delete", "ABABAB"])
+        .refused(2, &["more than one"]);
     let whole = "ab".repeat(15) + "01";
-    assert_eq!(fixture.run(&["--json", "show", &whole]).json()["id"], whole.as_str());
+    assert_eq!(
+        fixture.run(&["--json", "show", &whole]).json()["id"],
+        whole.as_str()
+    );
 }
 
 #[test]
 fn odd_names_are_kept_and_do_not_reach_the_terminal() {
     let fixture = Fixture::with_store();
-    for (seed, name) in ["a/b", "grüße 世界", "x@y", ".hidden", "\u{1b}[31mred\n", "a:b", "latest"]
-        .iter()
-        .enumerate()
+    for (seed, name) in [
+        "a/b",
+        "grüße 世界",
+        "x@y",
+        ".hidden",
+        "\u{1b}[31mred\n",
+        "a:b",
+        "latest",
+    ]
+    .iter()
+    .enumerate()
     {
         let created = fixture.snapshot(name, name, seed as u64);
         assert_eq!(created["resource"], *name);
@@ -177,12 +211,19 @@ fn odd_names_are_kept_and_do_not_reach_the_terminal() {
         let text = fixture.run(&["show", id]).text() + &fixture.run(&["list"]).text();
         assert!(!text.contains('\u{1b}'), "{text:?}");
         let reference = created["reference"].as_str().unwrap();
-        assert_eq!(fixture.run(&["--json", "show", reference]).json()["id"], created["id"]);
+        assert_eq!(
+            fixture.run(&["--json", "show", reference]).json()["id"],
+            created["id"]
+        );
     }
     let long = "x".repeat(300);
     fixture.image("i.img", 4096, &[], 1);
-    fixture.run(&["create", "--resource", &long, "i.img"]).refused(2, &["255"]);
-    fixture.run(&["create", "--resource", "", "i.img"]).refused(2, &["empty"]);
+    fixture
+        .run(&["create", "--resource", &long, "i.img"])
+        .refused(2, &["255"]);
+    fixture
+        .run(&["create", "--resource", "", "i.img"])
+        .refused(2, &["empty"]);
 }
 
 #[test]
@@ -193,24 +234,53 @@ fn rename_tag_and_delete() {
     assert_eq!(renamed, "web@one is now web@first\n");
     fixture.run(&["show", "web@one"]).refused(3, &[]);
 
-    let words = ["--json", "tag", "web", "keep", "b", "keep", "--description", "good", "--hold"];
+    let words = [
+        "--json",
+        "tag",
+        "web",
+        "keep",
+        "b",
+        "keep",
+        "--description",
+        "good",
+        "--hold",
+    ];
     let tagged = fixture.run(&words).json();
     assert_eq!(tagged["tags"], serde_json::json!(["b", "keep"]));
     assert_eq!(tagged["description"], "good");
-    fixture.run(&["delete", "web@first"]).refused(7, &["on hold", "--release"]);
-    let tagged = fixture.run(&["--json", "tag", "web", "-r", "b", "--release"]).json();
+    fixture
+        .run(&["delete", "web@first"])
+        .refused(7, &["on hold", "--release"]);
+    let tagged = fixture
+        .run(&["--json", "tag", "web", "-r", "b", "--release"])
+        .json();
     assert_eq!(tagged["tags"], serde_json::json!(["keep"]));
     assert_eq!(tagged["hold"], false);
 
     let unnamed = fixture.run(&["--json", "rename", "web@first", ""]).json();
     assert_eq!(unnamed["name"], Value::Null);
 
-    fixture.run(&["delete", "web", "nobody"]).refused(3, &["nobody"]);
-    assert_eq!(fixture.run(&["list", "--json"]).json().as_array().unwrap().len(), 1);
-    let deleted = fixture.run(&["--json", "delete", "web", "web@latest"]).json();
+    fixture
+        .run(&["delete", "web", "nobody"])
+        .refused(3, &["nobody"]);
+    assert_eq!(
+        fixture
+            .run(&["list", "--json"])
+            .json()
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    let deleted = fixture
+        .run(&["--json", "delete", "web", "web@latest"])
+        .json();
     assert_eq!(deleted.as_array().unwrap().len(), 1);
     assert_eq!(keys(&deleted[0]), ["id", "reference"]);
-    assert_eq!(fixture.run(&["list", "--json"]).json(), serde_json::json!([]));
+    assert_eq!(
+        fixture.run(&["list", "--json"]).json(),
+        serde_json::json!([])
+    );
 }
 
 #[test]
@@ -221,7 +291,12 @@ fn errors_are_json_when_asked() {
     let error: Value = serde_json::from_str(&answer.err).unwrap();
     assert_eq!(error["error"]["kind"], "not_found");
     assert_eq!(error["error"]["exit_code"], 3);
-    assert!(error["error"]["message"].as_str().unwrap().contains("nobody"));
+    assert!(
+        error["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("nobody")
+    );
 }
 
 #[test]
@@ -232,5 +307,7 @@ fn the_store_is_chosen_by_option_before_environment() {
     let other = fixture.run(&["--store", "other", "--json", "list"]).json();
     assert_eq!(other, serde_json::json!([]));
     std::fs::write(fixture.path("file"), "").unwrap();
-    fixture.run(&["--store", "file", "list"]).refused(2, &["not a directory"]);
+    fixture
+        .run(&["--store", "file", "list"])
+        .refused(2, &["not a directory"]);
 }

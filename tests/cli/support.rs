@@ -43,7 +43,9 @@ impl Answer {
 
 impl Fixture {
     pub fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+        }
     }
 
     /// The same with a store in it.
@@ -82,7 +84,10 @@ impl Fixture {
     /// Runs the program with standard input.
     pub fn run_with(&self, words: &[&str], input: &[u8]) -> Answer {
         let mut command = self.command(words);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         let input = input.to_vec();
@@ -100,10 +105,13 @@ impl Fixture {
         let mut random = seed.wrapping_mul(2).wrapping_add(1);
         for (offset, count) in data {
             for byte in &mut content[*offset..offset + count] {
-                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695);
+                random = random
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695);
                 *byte = (random >> 56) as u8;
             }
-            file.write_all_at(&content[*offset..offset + count], *offset as u64).unwrap();
+            file.write_all_at(&content[*offset..offset + count], *offset as u64)
+                .unwrap();
         }
         content
     }
@@ -112,7 +120,16 @@ impl Fixture {
     pub fn snapshot(&self, resource: &str, name: &str, seed: u64) -> Value {
         let file = format!("image-{seed}.img");
         self.image(&file, 1 << 20, &[(8192, 20_000)], seed);
-        self.run(&["--json", "create", "--resource", resource, "--name", name, &file]).json()
+        self.run(&[
+            "--json",
+            "create",
+            "--resource",
+            resource,
+            "--name",
+            name,
+            &file,
+        ])
+        .json()
     }
 
     /// Names of the leases.
@@ -122,8 +139,12 @@ impl Fixture {
 }
 
 pub fn names(folder: &Path) -> Vec<String> {
-    let Ok(entries) = fs::read_dir(folder) else { return vec![] };
-    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    let Ok(entries) = fs::read_dir(folder) else {
+        return vec![];
+    };
+    entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
 }
 
 pub fn answer(command: &mut Command) -> Answer {

@@ -69,6 +69,7 @@ fn a_thousand_at_once_lose_nothing() {
             Command::new(std::env::current_exe().expect("this test"))
                 .args(["--exact", "publishing::publisher_child", "--test-threads=1"])
                 .env(CHILD, format!("{}\n{mark}\n{count}", store.display()))
+                .stdout(std::process::Stdio::null())
                 .spawn()
                 .expect("a child starts")
         })

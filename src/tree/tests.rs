@@ -14,7 +14,9 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
-        let fixture = Self { folder: tempfile::tempdir().unwrap() };
+        let fixture = Self {
+            folder: tempfile::tempdir().unwrap(),
+        };
         let backend = LocalBackend::create(fixture.path()).unwrap();
         Store::init(&backend, &InitOptions::default()).unwrap();
         fixture
@@ -26,34 +28,51 @@ impl Fixture {
 
     fn catalog(&self) -> Arc<Catalog> {
         let backend: Arc<dyn Backend> = Arc::new(LocalBackend::open(self.path()).unwrap());
-        let options = OpenOptions { thread_count: 2, ..OpenOptions::default() };
+        let options = OpenOptions {
+            thread_count: 2,
+            ..OpenOptions::default()
+        };
         Catalog::open(Store::open(backend, &options).unwrap()).unwrap()
     }
 
     fn tree(&self) -> Arc<Tree> {
-        let options = TreeOptions { uid: 0, gid: 0, is_read_only: false };
+        let options = TreeOptions {
+            uid: 0,
+            gid: 0,
+            is_read_only: false,
+        };
         Tree::open(self.catalog(), options).unwrap()
     }
 
     fn files(&self) -> usize {
-        std::fs::read_dir(self.path().join("drafts")).unwrap().count()
+        std::fs::read_dir(self.path().join("drafts"))
+            .unwrap()
+            .count()
     }
 }
 
-const BY: Creation = Creation { mode: 0o644, uid: 0, gid: 0 };
+const BY: Creation = Creation {
+    mode: 0o644,
+    uid: 0,
+    gid: 0,
+};
 
 fn create_inode(tree: &Tree) -> u64 {
     tree.look_up(ROOT, b"create").unwrap().attributes.inode
 }
 
 fn create(tree: &Tree, name: &str) -> (Arc<Draft>, u64) {
-    let (entry, handle) = tree.create(create_inode(tree), name.as_bytes(), BY).unwrap();
+    let (entry, handle) = tree
+        .create(create_inode(tree), name.as_bytes(), BY)
+        .unwrap();
     (tree.draft(entry.attributes.inode).unwrap(), handle)
 }
 
 fn snapshot_bytes(tree: &Tree, resource: &str) -> Vec<u8> {
     let state = tree.catalog.state();
-    let image = tree.catalog.image(state.of_resource(resource).last().unwrap());
+    let image = tree
+        .catalog
+        .image(state.of_resource(resource).last().unwrap());
     let mut bytes = vec![0; usize::try_from(ReadAt::len(&image)).unwrap()];
     image.read(0, &mut bytes).unwrap();
     bytes
@@ -108,10 +127,18 @@ fn check(draft: &Draft, model: &[u8]) {
     // Whatever is not data is zero.
     let mut offset = 0;
     while let Ok(data) = draft.seek(offset, false) {
-        assert!(model[offset as usize..data as usize].iter().all(|byte| *byte == 0));
+        assert!(
+            model[offset as usize..data as usize]
+                .iter()
+                .all(|byte| *byte == 0)
+        );
         offset = draft.seek(data, true).unwrap();
     }
-    assert!(model[(offset as usize).min(model.len())..].iter().all(|byte| *byte == 0));
+    assert!(
+        model[(offset as usize).min(model.len())..]
+            .iter()
+            .all(|byte| *byte == 0)
+    );
 }
 
 proptest! {
@@ -201,9 +228,20 @@ fn the_last_writer_publishes_once_and_the_name_stays() {
     assert_eq!(count(&tree, "web"), 1);
     assert!(tree.catalog.state().find("web", "first").is_some());
     assert_eq!(fixture.files(), 0);
-    draft.change(&AttributeChange { mode: Some(0o640), ..AttributeChange::default() });
-    draft.set_xattr(b"system.posix_acl_access", Some(b"acl")).unwrap();
-    assert_eq!(tree.look_up(create_inode(&tree), b"web@first").unwrap().attributes.mode, 0o640);
+    draft.change(&AttributeChange {
+        mode: Some(0o640),
+        ..AttributeChange::default()
+    });
+    draft
+        .set_xattr(b"system.posix_acl_access", Some(b"acl"))
+        .unwrap();
+    assert_eq!(
+        tree.look_up(create_inode(&tree), b"web@first")
+            .unwrap()
+            .attributes
+            .mode,
+        0o640
+    );
     tree.unlink(create_inode(&tree), b"web@first").unwrap();
     assert_eq!(count(&tree, "web"), 1);
 }
@@ -222,7 +260,10 @@ fn a_second_pass_replaces_and_an_emptied_one_is_new() {
     draft.flush(false).unwrap();
     tree.close(handle);
     assert_eq!(count(&tree, "web"), 1);
-    assert_eq!(snapshot_bytes(&tree, "web"), [vec![1; 4096], vec![2; 8192]].concat());
+    assert_eq!(
+        snapshot_bytes(&tree, "web"),
+        [vec![1; 4096], vec![2; 8192]].concat()
+    );
 
     let (handle, _) = tree.open_file(draft.inode(), true, false).unwrap();
     draft.set_len(0).unwrap();
@@ -243,7 +284,10 @@ fn death_between_flush_and_release_publishes_at_the_next_mount() {
     // Another mount leaves what a living one works on alone.
     let other = fixture.tree();
     assert_eq!(count(&other, "web"), 0);
-    assert_eq!(other.list(create_inode(&other)).unwrap().entries(0).count(), 0);
+    assert_eq!(
+        other.list(create_inode(&other)).unwrap().entries(0).count(),
+        0
+    );
     drop((draft, tree));
     let next = fixture.tree();
     assert_eq!(snapshot_bytes(&next, "web"), vec![7; 100_000]);
@@ -262,7 +306,11 @@ fn a_write_after_the_flush_takes_the_publication_back() {
     drop((draft, tree));
     let next = fixture.tree();
     assert_eq!(count(&next, "web"), 0);
-    let inode = next.look_up(create_inode(&next), b"web").unwrap().attributes.inode;
+    let inode = next
+        .look_up(create_inode(&next), b"web")
+        .unwrap()
+        .attributes
+        .inode;
     let mut bytes = [0; 2];
     next.draft(inode).unwrap().read(4195, &mut bytes).unwrap();
     assert_eq!(bytes, [8, 7]);
@@ -280,8 +328,10 @@ fn killed_writers_zeros_and_names_on_their_way_stay_drafts() {
         tree.close(handle);
     }
     assert_eq!(tree.catalog.state().snapshots().len(), 0);
-    tree.rename((inode, b"c.part"), (inode, b"c"), false).unwrap();
-    tree.rename((inode, b"b"), (inode, b"zeros"), false).unwrap();
+    tree.rename((inode, b"c.part"), (inode, b"c"), false)
+        .unwrap();
+    tree.rename((inode, b"b"), (inode, b"zeros"), false)
+        .unwrap();
     assert_eq!(snapshot_bytes(&tree, "c"), vec![1; 5000]);
     assert_eq!(snapshot_bytes(&tree, "zeros"), vec![0; 5000]);
     tree.unlink(inode, b"a").unwrap();
@@ -299,9 +349,12 @@ fn a_copy_inside_the_mount_shares_all_chunks() {
     draft.flush(false).unwrap();
     tree.close(handle);
     let (source, _) = tree.open_file(draft.inode(), false, false).unwrap();
-    for (name, source_offset, target_offset) in
-        [("same", 0, 0), ("moved", 4096, 8192), ("odd", 100, 4196), ("unaligned", 1, 0)]
-    {
+    for (name, source_offset, target_offset) in [
+        ("same", 0, 0),
+        ("moved", 4096, 8192),
+        ("odd", 100, 4196),
+        ("unaligned", 1, 0),
+    ] {
         let (copy, target) = create(&tree, name);
         let mut done = 0;
         while source_offset + done < data.len() as u64 {
@@ -333,13 +386,24 @@ fn names_that_mean_nothing_and_changes_of_snapshots_are_refused() {
     let inode = create_inode(&tree);
     let refused = |name: &[u8]| tree.create(inode, name, BY).unwrap_err().kind();
     assert_eq!(refused(b"@x"), Kind::Invalid);
-    assert_eq!(tree.create(ROOT, b"x", BY).unwrap_err().kind(), Kind::ReadOnly);
+    assert_eq!(
+        tree.create(ROOT, b"x", BY).unwrap_err().kind(),
+        Kind::ReadOnly
+    );
     assert_eq!(tree.refuse(inode).kind(), Kind::NotPermitted);
     assert_eq!(tree.refuse(ROOT).kind(), Kind::ReadOnly);
-    assert_eq!(tree.look_up(ROOT, b"nothing").unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(
+        tree.look_up(ROOT, b"nothing").unwrap_err().kind(),
+        Kind::NotFound
+    );
     let _ = create(&tree, "web");
     assert_eq!(refused(b"web"), Kind::Exists);
-    let too_long = tree.draft(tree.look_up(inode, b"web").unwrap().attributes.inode).unwrap();
-    assert_eq!(too_long.write(1 << 60, b"x").unwrap_err().kind(), Kind::TooLarge);
+    let too_long = tree
+        .draft(tree.look_up(inode, b"web").unwrap().attributes.inode)
+        .unwrap();
+    assert_eq!(
+        too_long.write(1 << 60, b"x").unwrap_err().kind(),
+        Kind::TooLarge
+    );
     too_long.write(0, b"still fine").unwrap();
 }

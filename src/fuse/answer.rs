@@ -27,8 +27,18 @@ macro_rules! refuse {
 }
 
 refuse!(
-    ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry,
-    ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr
+    ReplyAttr,
+    ReplyCreate,
+    ReplyData,
+    ReplyDirectory,
+    ReplyDirectoryPlus,
+    ReplyEmpty,
+    ReplyEntry,
+    ReplyLseek,
+    ReplyOpen,
+    ReplyStatfs,
+    ReplyWrite,
+    ReplyXattr
 );
 
 /// Does the work and answers: with what came of it, or with the errno.
@@ -55,7 +65,8 @@ pub(super) fn answer_later<R: Refuse, T>(
     accept: impl FnOnce(R, T) + Send + 'static,
 ) {
     let own = Arc::clone(tree);
-    tree.pool().run(move || answer(reply, || work(&own), accept));
+    tree.pool()
+        .run(move || answer(reply, || work(&own), accept));
 }
 
 /// Answers here, or later after waiting for publications that are queued.

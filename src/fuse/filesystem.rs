@@ -92,9 +92,15 @@ impl Filesystem for Adapter {
 
     fn getattr(&self, _req: &Request, inode: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
         let work = move |tree: &Arc<Tree>| tree.attributes(inode.0);
-        answer_after_publications(&self.tree, inode.0, reply, work, |reply, (found, lifetime)| {
-            reply.attr(&lifetime, &attributes(&found));
-        });
+        answer_after_publications(
+            &self.tree,
+            inode.0,
+            reply,
+            work,
+            |reply, (found, lifetime)| {
+                reply.attr(&lifetime, &attributes(&found));
+            },
+        );
     }
 
     fn setattr(
@@ -160,7 +166,11 @@ impl Filesystem for Adapter {
         if mode & libc::S_IFMT != libc::S_IFREG {
             return self.refuse_entry(parent, reply);
         }
-        let by = Creation { mode, uid: req.uid(), gid: req.gid() };
+        let by = Creation {
+            mode,
+            uid: req.uid(),
+            gid: req.gid(),
+        };
         let name = name.as_bytes().to_vec();
         let work = move |tree: &Arc<Tree>| {
             let (entry, handle) = tree.create(parent.0, &name, by)?;
@@ -211,7 +221,11 @@ impl Filesystem for Adapter {
     }
 
     fn rmdir(&self, _req: &Request, parent: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
-        answer(reply, || Err::<(), _>(self.tree.refuse(parent.0)), |reply, ()| reply.ok());
+        answer(
+            reply,
+            || Err::<(), _>(self.tree.refuse(parent.0)),
+            |reply, ()| reply.ok(),
+        );
     }
 
     fn rename(
@@ -257,7 +271,11 @@ impl Filesystem for Adapter {
         _flags: i32,
         reply: ReplyCreate,
     ) {
-        let by = Creation { mode, uid: req.uid(), gid: req.gid() };
+        let by = Creation {
+            mode,
+            uid: req.uid(),
+            gid: req.gid(),
+        };
         let name = name.as_bytes().to_vec();
         let work = move |tree: &Arc<Tree>| tree.create(parent.0, &name, by);
         answer_later(&self.tree, reply, work, |reply, (entry, handle)| {
@@ -318,7 +336,11 @@ impl Filesystem for Adapter {
             };
             answer_later(&self.tree, reply, work, written);
         } else {
-            answer(reply, || draft.write(offset, data).map(|()| data.len()), written);
+            answer(
+                reply,
+                || draft.write(offset, data).map(|()| data.len()),
+                written,
+            );
         }
     }
 
@@ -461,7 +483,9 @@ impl Filesystem for Adapter {
         let first = usize::try_from(start).unwrap_or(usize::MAX);
         for (place, listed) in (start + DOTS + 1..).zip(listing.entries(first)) {
             // It may be gone since the directory was opened.
-            let Ok(entry) = self.tree.look_up_listed(&listed) else { continue };
+            let Ok(entry) = self.tree.look_up_listed(&listed) else {
+                continue;
+            };
             let lifetime = entry.name_lifetime.min(entry.attributes_lifetime);
             let name = OsStr::from_bytes(&listed.name);
             let found = attributes(&entry.attributes);
@@ -497,11 +521,24 @@ impl Filesystem for Adapter {
     }
 
     fn statfs(&self, _req: &Request, _inode: INodeNo, reply: ReplyStatfs) {
-        answer(reply, || self.tree.space(), |reply, (available, total)| {
-            let block = u64::from(STATFS_BLOCK);
-            let (free, all) = (available / block, total / block);
-            reply.statfs(all, free, free, 0, 0, STATFS_BLOCK, NAME_LEN_MAX, STATFS_BLOCK);
-        });
+        answer(
+            reply,
+            || self.tree.space(),
+            |reply, (available, total)| {
+                let block = u64::from(STATFS_BLOCK);
+                let (free, all) = (available / block, total / block);
+                reply.statfs(
+                    all,
+                    free,
+                    free,
+                    0,
+                    0,
+                    STATFS_BLOCK,
+                    NAME_LEN_MAX,
+                    STATFS_BLOCK,
+                );
+            },
+        );
     }
 
     fn setxattr(

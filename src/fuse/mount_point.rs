@@ -37,13 +37,18 @@ pub enum Refusal {
 /// Takes a dead mount away and checks the place; returns its real path.
 pub(super) fn prepare(mount_point: &Path, store: Option<&Path>) -> Result<PathBuf, Refusal> {
     if is_dead(mount_point) {
-        log::warn!("{}: removing the mount of a process that is gone", mount_point.display());
+        log::warn!(
+            "{}: removing the mount of a process that is gone",
+            mount_point.display()
+        );
         if let Err(error) = unmount_lazily(mount_point) {
             log::error!("{}: {error}", mount_point.display());
         }
     }
-    let refuse =
-        |source| Refusal::NotADirectory { mount_point: mount_point.to_path_buf(), source };
+    let refuse = |source| Refusal::NotADirectory {
+        mount_point: mount_point.to_path_buf(),
+        source,
+    };
     let real = fs::canonicalize(mount_point).map_err(refuse)?;
     if !fs::metadata(&real).map_err(refuse)?.is_dir() {
         return Err(refuse(io::Error::from(io::ErrorKind::NotADirectory)));
@@ -51,7 +56,10 @@ pub(super) fn prepare(mount_point: &Path, store: Option<&Path>) -> Result<PathBu
     if let Some(store) = store.and_then(|store| fs::canonicalize(store).ok())
         && (real.starts_with(&store) || store.starts_with(&real))
     {
-        return Err(Refusal::InStore { mount_point: real, store });
+        return Err(Refusal::InStore {
+            mount_point: real,
+            store,
+        });
     }
     Ok(real)
 }
@@ -59,7 +67,10 @@ pub(super) fn prepare(mount_point: &Path, store: Option<&Path>) -> Result<PathBu
 /// Tells whether a mount is there whose process is gone.
 fn is_dead(mount_point: &Path) -> bool {
     fs::metadata(mount_point).is_err_and(|error| {
-        matches!(error.raw_os_error(), Some(libc::ENOTCONN | libc::ECONNABORTED))
+        matches!(
+            error.raw_os_error(),
+            Some(libc::ENOTCONN | libc::ECONNABORTED)
+        )
     })
 }
 
@@ -70,7 +81,11 @@ pub(super) fn unmount(mount_point: &Path) -> io::Result<()> {
 
 /// Takes the mount out of the tree; it ends when nobody uses it any more.
 pub(super) fn unmount_lazily(mount_point: &Path) -> io::Result<()> {
-    take_away(mount_point, UnmountFlags::NOFOLLOW | UnmountFlags::DETACH, "-uz")
+    take_away(
+        mount_point,
+        UnmountFlags::NOFOLLOW | UnmountFlags::DETACH,
+        "-uz",
+    )
 }
 
 fn take_away(mount_point: &Path, flags: UnmountFlags, option: &str) -> io::Result<()> {
@@ -88,18 +103,22 @@ fn take_away(mount_point: &Path, flags: UnmountFlags, option: &str) -> io::Resul
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status()?;
-    if done.success() { Ok(()) } else { Err(Errno::BUSY.into()) }
+    if done.success() {
+        Ok(())
+    } else {
+        Err(Errno::BUSY.into())
+    }
 }
 
 /// Lets the kernel read further ahead. Needs root; without it reading is slower.
 pub(super) fn raise_read_ahead(mount_point: &Path) {
-    let Ok(device) = fs::metadata(mount_point).map(|found| found.dev()) else { return };
+    let Ok(device) = fs::metadata(mount_point).map(|found| found.dev()) else {
+        return;
+    };
     let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
     let path = format!("/sys/class/bdi/{major}:{minor}/read_ahead_kb");
     if let Err(error) = fs::write(&path, READ_AHEAD_KIB.to_string()) {
-        log::info!(
-            "reading is faster after: echo {READ_AHEAD_KIB} | sudo tee {path} ({error})"
-        );
+        log::info!("reading is faster after: echo {READ_AHEAD_KIB} | sudo tee {path} ({error})");
     }
 }
 
@@ -117,7 +136,10 @@ mod tests {
         fs::create_dir(&beside).unwrap();
         for refused in [&inside, &store, &folder.path().to_path_buf()] {
             let answer = prepare(refused, Some(&store));
-            assert!(matches!(answer, Err(Refusal::InStore { .. })), "{refused:?}");
+            assert!(
+                matches!(answer, Err(Refusal::InStore { .. })),
+                "{refused:?}"
+            );
         }
         assert!(prepare(&beside, Some(&store)).is_ok());
         assert!(matches!(

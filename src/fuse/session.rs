@@ -126,7 +126,11 @@ impl Unmounter {
 ///
 /// If the place is refused, the store cannot be read, or the system does not mount.
 pub fn mount(catalog: &Arc<Catalog>, options: &MountOptions) -> Result<MountHandle, Error> {
-    let store_path = catalog.store().backend().local_path().map(Path::to_path_buf);
+    let store_path = catalog
+        .store()
+        .backend()
+        .local_path()
+        .map(Path::to_path_buf);
     let place = mount_point::prepare(&options.mount_point, store_path.as_deref())?;
     let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
     let tree_options = TreeOptions {
@@ -139,8 +143,14 @@ pub fn mount(catalog: &Arc<Catalog>, options: &MountOptions) -> Result<MountHand
     if uid.is_root() && rustix::process::configure_io_flusher_behavior(true).is_err() {
         log::warn!("loop devices on drafts may hang when memory is short: no IO_FLUSHER");
     }
-    let adapter = Adapter { tree: Arc::clone(&tree), release_delay: options.release_delay };
-    let failed = |source| Error::Mount { mount_point: place.clone(), source };
+    let adapter = Adapter {
+        tree: Arc::clone(&tree),
+        release_delay: options.release_delay,
+    };
+    let failed = |source| Error::Mount {
+        mount_point: place.clone(),
+        source,
+    };
     let session = Session::new(adapter, &place, &config(options)).map_err(failed)?;
     let session = session.spawn().map_err(failed)?;
     if uid.is_root() {
@@ -183,25 +193,34 @@ fn config(options: &MountOptions) -> Config {
     }
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let fitting = (processors * 2).clamp(THREADS_MIN, 16);
-    config.n_threads = Some(if options.thread_count == 0 { fitting } else { options.thread_count });
+    config.n_threads = Some(if options.thread_count == 0 {
+        fitting
+    } else {
+        options.thread_count
+    });
     config.clone_fd = true;
     config
 }
 
 fn start_refresher(tree: &Arc<Tree>, ending: &Arc<Ending>) -> io::Result<JoinHandle<()>> {
     let (tree, ending) = (Arc::clone(tree), Arc::clone(ending));
-    std::thread::Builder::new().name("refresher".to_owned()).spawn(move || {
-        let mut is_failing = false;
-        while !ending.wait(REFRESH) {
-            let refreshed = tree.refresh();
-            if let Err(error) = &refreshed
-                && !is_failing
-            {
-                log::error!("changes of others are not seen: {}", crate::store::chain(error));
+    std::thread::Builder::new()
+        .name("refresher".to_owned())
+        .spawn(move || {
+            let mut is_failing = false;
+            while !ending.wait(REFRESH) {
+                let refreshed = tree.refresh();
+                if let Err(error) = &refreshed
+                    && !is_failing
+                {
+                    log::error!(
+                        "changes of others are not seen: {}",
+                        crate::store::chain(error)
+                    );
+                }
+                is_failing = refreshed.is_err();
             }
-            is_failing = refreshed.is_err();
-        }
-    })
+        })
 }
 
 impl MountHandle {
@@ -217,7 +236,9 @@ impl MountHandle {
 
     /// Returns what ends the mount from another thread.
     pub fn unmounter(&self) -> Unmounter {
-        Unmounter { mount_point: self.mount_point.clone() }
+        Unmounter {
+            mount_point: self.mount_point.clone(),
+        }
     }
 
     /// Waits until the mount is over, whoever ended it; drafts are written down then.

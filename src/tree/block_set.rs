@@ -26,9 +26,18 @@ struct Piece {
 fn piece_at(start: u64, end: u64) -> Piece {
     let bit = start % WORD_BITS;
     let count = (WORD_BITS - bit).min(end - start);
-    let ones = if count == WORD_BITS { u64::MAX } else { (1_u64 << count) - 1 };
+    let ones = if count == WORD_BITS {
+        u64::MAX
+    } else {
+        (1_u64 << count) - 1
+    };
     let word = usize::try_from((start % LEAF_BITS) / WORD_BITS).unwrap_or(0);
-    Piece { leaf: start / LEAF_BITS, word, mask: ones << bit, end: start + count }
+    Piece {
+        leaf: start / LEAF_BITS,
+        word,
+        mask: ones << bit,
+        end: start + count,
+    }
 }
 
 impl BlockSet {
@@ -75,7 +84,9 @@ impl BlockSet {
     }
 
     fn remove_in_leaf(&mut self, leaf: u64, blocks: Range<u64>) {
-        let Some(words) = self.leaves.get_mut(&leaf) else { return };
+        let Some(words) = self.leaves.get_mut(&leaf) else {
+            return;
+        };
         let mut next = blocks.start;
         while next < blocks.end {
             let piece = piece_at(next, blocks.end);

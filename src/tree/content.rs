@@ -57,7 +57,10 @@ impl Content {
         base: Option<Image>,
         parent: Option<Image>,
     ) -> Result<Self> {
-        let mut state = State { len: spool.len()?, ..State::default() };
+        let mut state = State {
+            len: spool.len()?,
+            ..State::default()
+        };
         state.dirty = spool.held_blocks()?;
         for run in state.dirty.runs(0..u64::MAX) {
             state.ingest.note_write(&state.dirty, run);
@@ -106,7 +109,10 @@ impl Content {
             next = run.end;
             if let Some((start, part)) = part_of(target, offset, &run) {
                 let read = self.spool.read(start, part);
-                read.map_err(|source| Error::File { action: "reading a draft", source })?;
+                read.map_err(|source| Error::File {
+                    action: "reading a draft",
+                    source,
+                })?;
             }
         }
         if next < blocks.end {
@@ -130,7 +136,9 @@ impl Content {
             };
             let skipped = start - extent.image_block * BLOCK_LEN_BYTES
                 + u64::from(extent.chunk_block) * BLOCK_LEN_BYTES;
-            self.store.reader().read_into(&extent.chunk, to_usize(skipped), part)?;
+            self.store
+                .reader()
+                .read_into(&extent.chunk, to_usize(skipped), part)?;
         }
         Ok(())
     }
@@ -204,7 +212,11 @@ impl Content {
         }
         let is_whole_tail = end == self.len();
         let first = block_count_for(range.start);
-        let last = if is_whole_tail { block_count_for(end) } else { block_of(end) };
+        let last = if is_whole_tail {
+            block_count_for(end)
+        } else {
+            block_of(end)
+        };
         if first >= last {
             return self.write_zeros(range.start..end);
         }
@@ -219,7 +231,12 @@ impl Content {
     /// Writes less than two blocks of zeros.
     fn write_zeros(&self, range: Range<u64>) -> Result<()> {
         let zeros = [0; 2 * BLOCK_LEN];
-        self.write(range.start, zeros.get(..to_usize(range.end - range.start)).unwrap_or_default())
+        self.write(
+            range.start,
+            zeros
+                .get(..to_usize(range.end - range.start))
+                .unwrap_or_default(),
+        )
     }
 
     /// Replaces whole blocks by what the map is told; the caller holds `edit`.
@@ -287,7 +304,9 @@ impl Content {
             (Some(mapped), Some(dirty)) => Some(mapped.min(dirty)),
             (one, other) => one.or(other),
         };
-        Ok(next.map(|block| offset.max(block * BLOCK_LEN_BYTES)).filter(|place| *place < len))
+        Ok(next
+            .map(|block| offset.max(block * BLOCK_LEN_BYTES))
+            .filter(|place| *place < len))
     }
 
     /// Returns the first byte at or after `offset` that is in a hole.
@@ -330,7 +349,10 @@ impl Content {
 /// be discarded.
 fn clear(map: &mut MapEditor, blocks: Range<u64>) -> Result<()> {
     let mut next = blocks.start;
-    while let Some(start) = map.next_allocated(next)?.filter(|start| *start < blocks.end) {
+    while let Some(start) = map
+        .next_allocated(next)?
+        .filter(|start| *start < blocks.end)
+    {
         next = (start / limits::LEAF_BLOCKS + 1) * limits::LEAF_BLOCKS;
         map.replace(start..next.min(blocks.end), &[])?;
     }

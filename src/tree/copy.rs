@@ -43,7 +43,9 @@ impl Tree {
             (None, Some((draft, _))) => draft.len(),
             (None, None) => return Err(Kind::Invalid.into()),
         };
-        let len = range.len.min(source_len.saturating_sub(range.source_offset));
+        let len = range
+            .len
+            .min(source_len.saturating_sub(range.source_offset));
         if len == 0 {
             return Ok(0);
         }
@@ -51,8 +53,11 @@ impl Tree {
         if end > limits::IMAGE_LEN_MAX {
             return Err(Kind::TooLarge.into());
         }
-        let shift_fits = range.source_offset % BLOCK_LEN_BYTES == range.target_offset % BLOCK_LEN_BYTES;
-        let is_same = source.as_draft().is_some_and(|(draft, _)| Arc::ptr_eq(draft, target));
+        let shift_fits =
+            range.source_offset % BLOCK_LEN_BYTES == range.target_offset % BLOCK_LEN_BYTES;
+        let is_same = source
+            .as_draft()
+            .is_some_and(|(draft, _)| Arc::ptr_eq(draft, target));
         let whole = if shift_fits && !is_same {
             self.share(&source, target, &range, len, source_len)?
         } else {
@@ -80,7 +85,10 @@ impl Tree {
             if count == 0 {
                 break;
             }
-            target.write(range.target_offset + copied, part.get(..count).unwrap_or_default())?;
+            target.write(
+                range.target_offset + copied,
+                part.get(..count).unwrap_or_default(),
+            )?;
             copied += count as u64;
         }
         Ok(copied)
@@ -105,24 +113,35 @@ impl Tree {
         // The last block of the source is padded with zeros, so it may stand for the
         // last block of the target, but not for a part of one.
         let is_tail = source_end == source_len && target_end >= target.len();
-        let end = if is_tail { source_end } else { source_end - source_end % BLOCK_LEN_BYTES };
+        let end = if is_tail {
+            source_end
+        } else {
+            source_end - source_end % BLOCK_LEN_BYTES
+        };
         let first = range.source_offset / BLOCK_LEN_BYTES;
         let last = block_count_for(end);
         let mut next = first;
         while next < last {
             let blocks = next..last.min((next / limits::LEAF_BLOCKS + 1) * limits::LEAF_BLOCKS);
-            let Some(extents) = extents_of(source, blocks.clone())? else { break };
+            let Some(extents) = extents_of(source, blocks.clone())? else {
+                break;
+            };
             let moved = |block: u64| block - first + range.target_offset / BLOCK_LEN_BYTES;
             let extents: Vec<Extent> = extents
                 .into_iter()
-                .map(|extent| Extent { image_block: moved(extent.image_block), ..extent })
+                .map(|extent| Extent {
+                    image_block: moved(extent.image_block),
+                    ..extent
+                })
                 .collect();
             let done = (blocks.end * BLOCK_LEN_BYTES).min(end) - range.source_offset;
             let len_min = range.target_offset + done;
             target.share(moved(blocks.start)..moved(blocks.end), &extents, len_min)?;
             next = blocks.end;
         }
-        Ok((next * BLOCK_LEN_BYTES).min(end).saturating_sub(range.source_offset))
+        Ok((next * BLOCK_LEN_BYTES)
+            .min(end)
+            .saturating_sub(range.source_offset))
     }
 }
 

@@ -30,20 +30,30 @@ impl CreateDir {
     /// Opens the folder of drafts, publishes what was ready and takes over what dead
     /// mounts have left.
     pub(super) fn open(shared: Arc<Shared>) -> Result<Self> {
-        let dir = Self { shared, entries: Mutex::default() };
+        let dir = Self {
+            shared,
+            entries: Mutex::default(),
+        };
         dir.adopt_all()?;
         Ok(dir)
     }
 
     /// Returns the draft with this name.
     pub(super) fn get(&self, name: &[u8]) -> Result<Arc<Draft>> {
-        self.entries.lock().get(name).cloned().ok_or(Kind::NotFound.into())
+        self.entries
+            .lock()
+            .get(name)
+            .cloned()
+            .ok_or(Kind::NotFound.into())
     }
 
     /// Returns all names and drafts.
     pub(super) fn list(&self) -> Vec<(Vec<u8>, Arc<Draft>)> {
         let entries = self.entries.lock();
-        entries.iter().map(|(name, draft)| (name.clone(), Arc::clone(draft))).collect()
+        entries
+            .iter()
+            .map(|(name, draft)| (name.clone(), Arc::clone(draft)))
+            .collect()
     }
 
     /// Makes an empty draft. May wait.
@@ -130,9 +140,16 @@ impl CreateDir {
 
 /// Returns the folder of drafts of the store, and makes it if it is not there.
 pub(super) fn folder_of(catalog: &Catalog) -> Result<PathBuf> {
-    let store_path = catalog.store().backend().local_path().ok_or(Kind::Unsupported)?;
+    let store_path = catalog
+        .store()
+        .backend()
+        .local_path()
+        .ok_or(Kind::Unsupported)?;
     let folder = store_path.join(FOLDER);
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+    let made = fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder);
     made.context("making the folder of drafts")?;
     Ok(folder)
 }
@@ -151,7 +168,9 @@ pub(super) fn left_over(folder: &Path) -> Result<Vec<DraftId>> {
         match name.split_once('.') {
             Some((id, "json")) => ids.extend(id.parse::<DraftId>().ok()),
             Some((id, "spool")) => {
-                let Ok(id) = id.parse::<DraftId>() else { continue };
+                let Ok(id) = id.parse::<DraftId>() else {
+                    continue;
+                };
                 // A spool gets its record before anybody writes to it.
                 let is_nameless = !crate::tree::record::record_path(folder, &id).exists();
                 if is_nameless && is_old() == Some(true) && Spool::adopt(folder, &id).is_ok() {
@@ -182,20 +201,26 @@ pub(super) fn adopt(shared: &Arc<Shared>, id: &DraftId) -> Result<Option<Arc<Dra
         }
         Err(error) => return Err(error),
     };
-    let Some(record) = Record::read(&shared.folder, id)? else { return Ok(None) };
+    let Some(record) = Record::read(&shared.folder, id)? else {
+        return Ok(None);
+    };
     let Some(publication) = record.prepared.clone() else {
         return Draft::adopt(shared, &record, spool).map(Some);
     };
     let id = publication.manifest.id;
     if shared.catalog.state().get(&id).is_none() {
-        let snapshot = shared.catalog.create(publication.manifest, publication.labels)?;
+        let snapshot = shared
+            .catalog
+            .create(publication.manifest, publication.labels)?;
         log::info!(
             "created {}@{} from a draft that was ready when its mount ended",
             snapshot.manifest.resource,
             snapshot.path_name
         );
     }
-    remove_files(&shared.folder, &record.id)
-        .map_err(|source| Error::File { action: "removing a draft", source })?;
+    remove_files(&shared.folder, &record.id).map_err(|source| Error::File {
+        action: "removing a draft",
+        source,
+    })?;
     Ok(None)
 }

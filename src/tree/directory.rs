@@ -36,7 +36,12 @@ pub struct DirEntry {
 
 impl DirEntry {
     fn new(name: impl Into<Vec<u8>>, node: Node) -> Self {
-        Self { name: name.into(), kind: kind_of(&node), inode: node.number(), node }
+        Self {
+            name: name.into(),
+            kind: kind_of(&node),
+            inode: node.number(),
+            node,
+        }
     }
 }
 
@@ -46,22 +51,33 @@ impl Listing {
         let state = &self.state;
         match &self.node {
             Node::Root => Box::new(root_entries(self.is_read_only).skip(start)),
-            Node::Snapshots => Box::new(state.resources().skip(start).map(|name| {
-                DirEntry::new(name, Node::Resource(name.into()))
-            })),
+            Node::Snapshots => Box::new(
+                state
+                    .resources()
+                    .skip(start)
+                    .map(|name| DirEntry::new(name, Node::Resource(name.into()))),
+            ),
             Node::Resource(name) => self.resource_entries(name, start),
             Node::Snapshot(id) => {
-                let names = [(DISK_IMAGE, Node::DiskImage(*id)), (INFORMATION, Node::Information(*id))];
-                let entries = names.into_iter().map(|(name, node)| DirEntry::new(name, node));
+                let names = [
+                    (DISK_IMAGE, Node::DiskImage(*id)),
+                    (INFORMATION, Node::Information(*id)),
+                ];
+                let entries = names
+                    .into_iter()
+                    .map(|(name, node)| DirEntry::new(name, node));
                 Box::new(entries.skip(start))
             }
             Node::ById => Box::new(state.snapshots().skip(start).map(|snapshot| {
                 let id = snapshot.manifest.id;
                 DirEntry::new(id.to_string(), Node::IdLink(id))
             })),
-            Node::ByTag => Box::new(state.tags().skip(start).map(|tag| {
-                DirEntry::new(encode_path_name(tag), Node::Tag(tag.into()))
-            })),
+            Node::ByTag => Box::new(
+                state
+                    .tags()
+                    .skip(start)
+                    .map(|tag| DirEntry::new(encode_path_name(tag), Node::Tag(tag.into()))),
+            ),
             Node::Tag(tag) => {
                 let tagged = state.with_tag(tag).get(start..).unwrap_or_default();
                 Box::new(tagged.iter().map(move |snapshot| {
@@ -69,9 +85,11 @@ impl Listing {
                     DirEntry::new(tag_link_name(snapshot), Node::TagLink(link))
                 }))
             }
-            Node::Create => Box::new(self.drafts.iter().skip(start).map(|(name, draft)| {
-                DirEntry::new(name.clone(), Node::Draft(Arc::clone(draft)))
-            })),
+            Node::Create => {
+                Box::new(self.drafts.iter().skip(start).map(|(name, draft)| {
+                    DirEntry::new(name.clone(), Node::Draft(Arc::clone(draft)))
+                }))
+            }
             Node::Latest(_)
             | Node::DiskImage(_)
             | Node::Information(_)
@@ -87,28 +105,48 @@ impl Listing {
         start: usize,
     ) -> Box<dyn Iterator<Item = DirEntry> + '_> {
         let snapshots = self.state.of_resource(name);
-        let latest = (!snapshots.is_empty()).then(|| DirEntry::new(LATEST, Node::Latest(Arc::clone(name))));
-        let entries = snapshots.get(start..).unwrap_or_default().iter().map(|snapshot| {
-            DirEntry::new(snapshot.path_name.as_str(), Node::Snapshot(snapshot.manifest.id))
-        });
+        let latest =
+            (!snapshots.is_empty()).then(|| DirEntry::new(LATEST, Node::Latest(Arc::clone(name))));
+        let entries = snapshots
+            .get(start..)
+            .unwrap_or_default()
+            .iter()
+            .map(|snapshot| {
+                DirEntry::new(
+                    snapshot.path_name.as_str(),
+                    Node::Snapshot(snapshot.manifest.id),
+                )
+            });
         Box::new(entries.chain(latest.filter(|_| start <= snapshots.len())))
     }
 }
 
 fn root_entries(is_read_only: bool) -> impl Iterator<Item = DirEntry> {
     let create = (!is_read_only).then_some(("create", Node::Create));
-    [("snapshots", Node::Snapshots), ("by-id", Node::ById), ("by-tag", Node::ByTag)]
-        .into_iter()
-        .chain(create)
-        .map(|(name, node)| DirEntry::new(name, node))
+    [
+        ("snapshots", Node::Snapshots),
+        ("by-id", Node::ById),
+        ("by-tag", Node::ByTag),
+    ]
+    .into_iter()
+    .chain(create)
+    .map(|(name, node)| DirEntry::new(name, node))
 }
 
 fn tag_link_name(snapshot: &Snapshot) -> String {
-    format!("{}@{}", encode_path_name(&snapshot.manifest.resource), snapshot.path_name)
+    format!(
+        "{}@{}",
+        encode_path_name(&snapshot.manifest.resource),
+        snapshot.path_name
+    )
 }
 
 fn path_of(snapshot: &Snapshot) -> String {
-    format!("snapshots/{}/{}", encode_path_name(&snapshot.manifest.resource), snapshot.path_name)
+    format!(
+        "snapshots/{}/{}",
+        encode_path_name(&snapshot.manifest.resource),
+        snapshot.path_name
+    )
 }
 
 fn kind_of(node: &Node) -> FileKind {
@@ -130,9 +168,12 @@ fn kind_of(node: &Node) -> FileKind {
 pub(super) fn link_target(state: &State, node: &Node) -> Result<Vec<u8>> {
     let get = |id: &SnapshotId| state.get(id).ok_or(Kind::NotFound);
     let target = match node {
-        Node::Latest(resource) => {
-            state.of_resource(resource).last().ok_or(Kind::NotFound)?.path_name.clone()
-        }
+        Node::Latest(resource) => state
+            .of_resource(resource)
+            .last()
+            .ok_or(Kind::NotFound)?
+            .path_name
+            .clone(),
         Node::IdLink(id) => format!("../{}", path_of(get(id)?)),
         Node::TagLink(link) => format!("../../{}", path_of(get(&link.1)?)),
         _ => return Err(Kind::Invalid.into()),
@@ -176,7 +217,8 @@ impl Tree {
                 .filter(|name| !state.of_resource(name).is_empty())
                 .map(|name| Node::Resource(name.into())),
             Node::Resource(resource) if text == Some(LATEST) => {
-                (!state.of_resource(resource).is_empty()).then(|| Node::Latest(Arc::clone(resource)))
+                (!state.of_resource(resource).is_empty())
+                    .then(|| Node::Latest(Arc::clone(resource)))
             }
             Node::Resource(resource) => text
                 .and_then(|name| state.find(resource, name))
@@ -188,7 +230,11 @@ impl Tree {
                 _ => None,
             },
             Node::ById => text
-                .and_then(|name| name.parse().ok().filter(|id: &SnapshotId| id.to_string() == name))
+                .and_then(|name| {
+                    name.parse()
+                        .ok()
+                        .filter(|id: &SnapshotId| id.to_string() == name)
+                })
                 .filter(|id| state.get(id).is_some())
                 .map(Node::IdLink),
             Node::ByTag => {
@@ -220,9 +266,12 @@ impl Tree {
     pub(super) fn attributes_of(&self, node: &Node) -> Result<Attributes> {
         let state = self.state();
         let (mode, len_bytes, allocated_len_bytes, time) = match node {
-            Node::Root | Node::Snapshots | Node::ById | Node::ByTag => {
-                (0o755, 0, 0, newest(state.snapshots().last(), self.started_at))
-            }
+            Node::Root | Node::Snapshots | Node::ById | Node::ByTag => (
+                0o755,
+                0,
+                0,
+                newest(state.snapshots().last(), self.started_at),
+            ),
             Node::Create => (0o700, 0, 0, self.started_at),
             Node::Resource(name) => {
                 let last = state.of_resource(name).last().ok_or(Kind::NotFound)?;

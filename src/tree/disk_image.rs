@@ -31,7 +31,9 @@ impl Damage {
 
     fn contains(&self, chunk: &ChunkId) -> bool {
         let chunks = self.chunks.lock();
-        chunks.get(chunk).is_some_and(|found_at| found_at.elapsed() < LIFETIME)
+        chunks
+            .get(chunk)
+            .is_some_and(|found_at| found_at.elapsed() < LIFETIME)
     }
 
     /// Adds a chunk; false if it was known.
@@ -65,7 +67,9 @@ impl OpenImage {
         target: &mut [u8],
     ) -> Result<usize> {
         let left = ReadAt::len(&self.image).saturating_sub(offset);
-        let count = usize::try_from(left).unwrap_or(usize::MAX).min(target.len());
+        let count = usize::try_from(left)
+            .unwrap_or(usize::MAX)
+            .min(target.len());
         let target = target.get_mut(..count).unwrap_or_default();
         if target.is_empty() {
             return Ok(0);

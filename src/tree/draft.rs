@@ -125,13 +125,23 @@ impl Draft {
     /// Goes on with a draft whose mount is gone.
     pub(super) fn adopt(shared: &Arc<Shared>, record: &Record, spool: Spool) -> Result<Arc<Self>> {
         let name = record.name.as_bytes();
-        let parent = names::parse(name).ok().and_then(|name| parent_of(shared, &name.resource));
+        let parent = names::parse(name)
+            .ok()
+            .and_then(|name| parent_of(shared, &name.resource));
         let store = Arc::clone(shared.store());
         let len = spool.len()?;
-        let base = Image::new(Arc::clone(&store), record.map_root, len.max(record.image_len_bytes));
+        let base = Image::new(
+            Arc::clone(&store),
+            record.map_root,
+            len.max(record.image_len_bytes),
+        );
         let base = record.map_root.map(|_| base);
         let content = Arc::new(Content::new(store, spool, base, parent)?);
-        let by = Creation { mode: record.mode, uid: record.uid, gid: record.gid };
+        let by = Creation {
+            mode: record.mode,
+            uid: record.uid,
+            gid: record.gid,
+        };
         let draft = Self::with(shared, record.id, name, by, Body::Working(content));
         let mut state = draft.state.lock();
         state.history.has_data = record.has_data;
@@ -142,13 +152,7 @@ impl Draft {
         Ok(draft)
     }
 
-    fn with(
-        shared: &Arc<Shared>,
-        id: DraftId,
-        name: &[u8],
-        by: Creation,
-        body: Body,
-    ) -> Arc<Self> {
+    fn with(shared: &Arc<Shared>, id: DraftId, name: &[u8], by: Creation, body: Body) -> Arc<Self> {
         let now = Timestamp::now();
         let state = State {
             name: name.to_vec(),
@@ -160,7 +164,10 @@ impl Draft {
             changed_at: now,
             xattrs: BTreeMap::new(),
             body,
-            history: History { is_held: names::is_held(name), ..History::default() },
+            history: History {
+                is_held: names::is_held(name),
+                ..History::default()
+            },
             is_changed: false,
             is_settled: false,
             prepared: None,
@@ -251,9 +258,17 @@ impl Draft {
     pub fn set_xattr(&self, name: &[u8], value: Option<&[u8]>) -> Result<()> {
         let mut state = self.state.lock();
         let Some(value) = value else {
-            return state.xattrs.remove(name).map(drop).ok_or(Kind::NoData.into());
+            return state
+                .xattrs
+                .remove(name)
+                .map(drop)
+                .ok_or(Kind::NoData.into());
         };
-        let held: usize = state.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let held: usize = state
+            .xattrs
+            .iter()
+            .map(|(name, value)| name.len() + value.len())
+            .sum();
         if held + name.len() + value.len() > XATTR_LEN_MAX {
             return Err(Kind::TooMuch.into());
         }
@@ -263,12 +278,22 @@ impl Draft {
 
     /// Returns the extended attributes.
     pub fn xattrs(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
-        self.state.lock().xattrs.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
+        self.state
+            .lock()
+            .xattrs
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
     }
 
     /// Returns one extended attribute.
     pub fn xattr(&self, name: &[u8]) -> Result<Vec<u8>> {
-        self.state.lock().xattrs.get(name).cloned().ok_or(Kind::NoData.into())
+        self.state
+            .lock()
+            .xattrs
+            .get(name)
+            .cloned()
+            .ok_or(Kind::NoData.into())
     }
 
     /// Fills the start of `target`; shorter only at the end.
@@ -326,7 +351,10 @@ impl Draft {
                 if let Some((kind, message)) = &state.failure
                     && !empties
                 {
-                    return Err(Error::Failed { kind: *kind, message: message.clone() });
+                    return Err(Error::Failed {
+                        kind: *kind,
+                        message: message.clone(),
+                    });
                 }
                 match &state.body {
                     Body::Working(content) if !state.is_settled => {
@@ -374,7 +402,11 @@ impl Draft {
         let deadline = Instant::now() + THROTTLE;
         let mut state = self.state.lock();
         while matches!(&state.body, Body::Working(content) if content.backlog() > BACKLOG_LIMIT) {
-            if self.backlog_shrank.wait_until(&mut state, deadline).timed_out() {
+            if self
+                .backlog_shrank
+                .wait_until(&mut state, deadline)
+                .timed_out()
+            {
                 return;
             }
         }
@@ -406,7 +438,9 @@ impl Draft {
     /// Puts `extents` in the place of whole blocks.
     pub(super) fn share(&self, blocks: Range<u64>, extents: &[Extent], len: u64) -> Result<()> {
         let has_data = !extents.is_empty();
-        self.modify(has_data, false, |content| content.share(blocks.clone(), extents, len))
+        self.modify(has_data, false, |content| {
+            content.share(blocks.clone(), extents, len)
+        })
     }
 
     /// Remembers that the draft cannot become a snapshot any more.
@@ -425,7 +459,9 @@ impl Draft {
 
     /// Starts the ingester if it has something to do and is not at it.
     pub(super) fn start_ingest(&self) {
-        let Body::Working(content) = self.body() else { return };
+        let Body::Working(content) = self.body() else {
+            return;
+        };
         if !content.has_work() || self.is_ingesting.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -468,7 +504,10 @@ impl Draft {
     }
 
     /// Returns the record of the draft as it is now.
-    pub(super) fn record(&self, map: Option<(Option<crate::base::ChunkId>, u64)>) -> Result<Record> {
+    pub(super) fn record(
+        &self,
+        map: Option<(Option<crate::base::ChunkId>, u64)>,
+    ) -> Result<Record> {
         let (map_root, image_len_bytes) = map.unwrap_or_default();
         let state = self.state.lock();
         Ok(Record {
@@ -490,19 +529,25 @@ impl Draft {
     pub(super) fn is_expired(&self) -> bool {
         let state = self.state.lock();
         state.history.writer_count == 0
-            && state.published_at.is_some_and(|published_at| published_at.elapsed() > GRACE)
+            && state
+                .published_at
+                .is_some_and(|published_at| published_at.elapsed() > GRACE)
     }
 
     /// Removes the files of the draft.
     pub(super) fn remove_files(&self) -> Result<()> {
-        remove_files(&self.shared.folder, &self.id)
-            .map_err(|source| Error::File { action: "removing a draft", source })
+        remove_files(&self.shared.folder, &self.id).map_err(|source| Error::File {
+            action: "removing a draft",
+            source,
+        })
     }
 }
 
 impl std::fmt::Debug for Draft {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Draft").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Draft")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 

@@ -93,5 +93,8 @@ pub fn remove(catalog: &Catalog, id: &DraftId) -> Result<()> {
         Err(error) if error.kind() != Kind::NotFound => return Err(error),
         _ => {}
     }
-    remove_files(&folder, id).map_err(|source| Error::File { action: "removing a draft", source })
+    remove_files(&folder, id).map_err(|source| Error::File {
+        action: "removing a draft",
+        source,
+    })
 }

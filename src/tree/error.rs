@@ -125,7 +125,10 @@ impl Error {
 
     /// Returns what to remember of a failure that ends a draft.
     pub fn to_failed(&self) -> Self {
-        Self::Failed { kind: self.kind(), message: store::chain(self) }
+        Self::Failed {
+            kind: self.kind(),
+            message: store::chain(self),
+        }
     }
 }
 

@@ -36,7 +36,9 @@ impl Open {
         if is_writer {
             draft.begin_writing();
         }
-        Self { what: What::Draft { draft, is_writer } }
+        Self {
+            what: What::Draft { draft, is_writer },
+        }
     }
 
     /// Returns the draft, and whether this descriptor may write to it.
@@ -91,7 +93,14 @@ impl Tree {
                 let snapshot = self.snapshot(&id)?;
                 let title = format!("{}@{}", snapshot.manifest.resource, snapshot.path_name);
                 let image = self.catalog.image(&snapshot);
-                (What::Image(OpenImage { image, is_direct, title }), Caching::Keep)
+                (
+                    What::Image(OpenImage {
+                        image,
+                        is_direct,
+                        title,
+                    }),
+                    Caching::Keep,
+                )
             }
             Node::Information(id) => {
                 let bytes = information::to_json(&*self.snapshot(&id)?);
@@ -108,12 +117,18 @@ impl Tree {
     /// Opens a directory.
     pub fn open_directory(&self, inode: u64) -> Result<u64> {
         let listing = Mutex::new(self.list(inode)?);
-        Ok(self.keep_open(Open { what: What::Directory(listing) }))
+        Ok(self.keep_open(Open {
+            what: What::Directory(listing),
+        }))
     }
 
     /// Returns what is behind a handle.
     pub fn opened(&self, handle: u64) -> Result<Arc<Open>> {
-        self.open.read().get(&handle).cloned().ok_or(Kind::Invalid.into())
+        self.open
+            .read()
+            .get(&handle)
+            .cloned()
+            .ok_or(Kind::Invalid.into())
     }
 
     /// Forgets a handle, and publishes if it was the last writer of a draft. May wait.
@@ -131,7 +146,9 @@ impl Tree {
             What::Image(image) => image.read(self.catalog.store(), &self.damage, offset, target),
             What::Draft { draft, .. } => draft.read(offset, target),
             What::Information(bytes) => {
-                let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+                let start = usize::try_from(offset)
+                    .unwrap_or(usize::MAX)
+                    .min(bytes.len());
                 let rest = bytes.get(start..).unwrap_or_default();
                 let count = rest.len().min(target.len());
                 for (to, from) in target.iter_mut().zip(rest) {
@@ -159,7 +176,11 @@ impl Tree {
         if offset >= len {
             return Err(Kind::NoSuchPlace.into());
         }
-        let found = if hole { Some(image.next_hole(offset)?) } else { image.next_data(offset)? };
+        let found = if hole {
+            Some(image.next_hole(offset)?)
+        } else {
+            image.next_data(offset)?
+        };
         found.ok_or(Kind::NoSuchPlace.into())
     }
 }

@@ -32,7 +32,10 @@ pub(super) fn xattrs(snapshot: &Snapshot) -> Vec<(Vec<u8>, Vec<u8>)> {
         Value::String(text) => text,
         other => other.to_string(),
     };
-    let root = snapshot.map_root.map(|root| root.to_string()).unwrap_or_default();
+    let root = snapshot
+        .map_root
+        .map(|root| root.to_string())
+        .unwrap_or_default();
     let values = [
         ("id", manifest.id.to_string()),
         ("resource", manifest.resource.clone()),

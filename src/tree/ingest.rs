@@ -51,7 +51,11 @@ impl Ingest {
         let is_forward = blocks.start + 1 >= self.last_end;
         let left = self.last_end.saturating_sub(1) / SEGMENT_BLOCKS;
         let segments = blocks.start / SEGMENT_BLOCKS..=(blocks.end - 1) / SEGMENT_BLOCKS;
-        self.forward_count = if is_forward { self.forward_count.saturating_add(1) } else { 0 };
+        self.forward_count = if is_forward {
+            self.forward_count.saturating_add(1)
+        } else {
+            0
+        };
         if self.forward_count >= FORWARD_COUNT && left < *segments.start() {
             self.push_ready(left);
         }
@@ -99,7 +103,11 @@ impl Ingest {
     fn forget(&mut self, segment: u64) {
         self.is_ordered.remove(&segment);
         // Mostly the oldest, so this looks at the front only.
-        while self.order.front().is_some_and(|oldest| !self.is_ordered.contains(oldest)) {
+        while self
+            .order
+            .front()
+            .is_some_and(|oldest| !self.is_ordered.contains(oldest))
+        {
             self.order.pop_front();
         }
     }
@@ -144,7 +152,12 @@ impl Content {
         for _ in 0..3 {
             let mut next = 0;
             loop {
-                let segment = self.state.lock().dirty.next(next).map(|block| block / SEGMENT_BLOCKS);
+                let segment = self
+                    .state
+                    .lock()
+                    .dirty
+                    .next(next)
+                    .map(|block| block / SEGMENT_BLOCKS);
                 let Some(segment) = segment else { break };
                 self.submit(segment, None);
                 next = (segment + 1) * SEGMENT_BLOCKS;
@@ -200,7 +213,10 @@ impl Content {
                 Ok(parent.and_then(store::Result::ok).unwrap_or_default())
             }),
             done: Box::new(move |extents| {
-                let completed = Completed { blocks: run, extents };
+                let completed = Completed {
+                    blocks: run,
+                    extents,
+                };
                 target.state.lock().ingest.completed.push_back(completed);
                 if let Some(wake) = wake {
                     wake();
@@ -229,8 +245,10 @@ impl Content {
         let unchanged = self.state.lock().taken.runs(blocks.clone());
         let applied = extents.map_err(Error::from).and_then(|extents| {
             for run in &unchanged {
-                let clipped: Vec<Extent> =
-                    extents.iter().filter_map(|extent| extent.clip(run)).collect();
+                let clipped: Vec<Extent> = extents
+                    .iter()
+                    .filter_map(|extent| extent.clip(run))
+                    .collect();
                 map.replace(run.clone(), &clipped)?;
             }
             Ok(())

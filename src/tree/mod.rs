@@ -30,10 +30,10 @@ mod sys;
 mod tests;
 
 pub use attributes::{AttributeChange, Attributes, Entry, FileKind};
+pub use copy::CopyRange;
 pub use directory::{DirEntry, Listing};
 pub use draft::{Creation, Draft};
 pub use error::{Error, Kind, Result};
-pub use copy::CopyRange;
 pub use files::{Caching, Open};
 pub use node::ROOT;
 pub use process::is_killed;
@@ -153,7 +153,10 @@ impl Tree {
     /// Tells whether a look at this node should wait for a publication that is queued.
     pub fn must_wait(&self, inode: u64) -> bool {
         self.publications.publications.is_expected()
-            && self.nodes.get(inode).is_some_and(|node| node.shows_publications())
+            && self
+                .nodes
+                .get(inode)
+                .is_some_and(|node| node.shows_publications())
     }
 
     /// Waits for publications that are queued; bounded.
@@ -243,7 +246,8 @@ impl Tree {
         keeps_target: bool,
     ) -> Result<()> {
         self.create_dir(new_parent)?;
-        self.create_dir(parent)?.rename(name, new_name, keeps_target)
+        self.create_dir(parent)?
+            .rename(name, new_name, keeps_target)
     }
 
     /// Returns all extended attributes of a node.
@@ -260,7 +264,10 @@ impl Tree {
         if let Node::Draft(draft) = self.node(inode)? {
             return draft.xattr(name);
         }
-        let found = self.xattrs(inode)?.into_iter().find(|(found, _)| found == name);
+        let found = self
+            .xattrs(inode)?
+            .into_iter()
+            .find(|(found, _)| found == name);
         found.map(|(_, value)| value).ok_or(Kind::NoData.into())
     }
 
@@ -277,12 +284,21 @@ impl Tree {
     }
 
     fn snapshot(&self, id: &SnapshotId) -> Result<Arc<Snapshot>> {
-        self.catalog.state().get(id).cloned().ok_or(Kind::NotFound.into())
+        self.catalog
+            .state()
+            .get(id)
+            .cloned()
+            .ok_or(Kind::NotFound.into())
     }
 
     /// Returns free and total space of the store in bytes.
     pub fn space(&self) -> Result<(u64, u64)> {
-        let space = self.catalog.store().backend().space().map_err(crate::store::Error::from)?;
+        let space = self
+            .catalog
+            .store()
+            .backend()
+            .space()
+            .map_err(crate::store::Error::from)?;
         Ok((space.available_len_bytes, space.total_len_bytes))
     }
 
@@ -323,6 +339,8 @@ fn attributes_lifetime(node: &Node) -> Duration {
 
 impl std::fmt::Debug for Tree {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tree").field("options", &self.options).finish_non_exhaustive()
+        f.debug_struct("Tree")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
     }
 }

@@ -66,7 +66,14 @@ mod tests {
 
     #[test]
     fn names_on_their_way_are_held() {
-        for name in [".a.FgruIU", "x.part", "x.partial", "x.filepart", "x.tmp", ".hidden"] {
+        for name in [
+            ".a.FgruIU",
+            "x.part",
+            "x.partial",
+            "x.filepart",
+            "x.tmp",
+            ".hidden",
+        ] {
             assert!(is_held(name.as_bytes()), "{name}");
         }
         for name in ["a", "disk.img", "party", "tmp", "x.part2"] {

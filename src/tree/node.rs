@@ -79,7 +79,10 @@ impl Node {
     }
 
     fn is_fixed(&self) -> bool {
-        matches!(self, Self::Root | Self::Snapshots | Self::ById | Self::ByTag | Self::Create)
+        matches!(
+            self,
+            Self::Root | Self::Snapshots | Self::ById | Self::ByTag | Self::Create
+        )
     }
 
     /// Tells whether a look at the node shows what was published: it waits for
@@ -123,7 +126,10 @@ mod tests {
         let id = SnapshotId([1; 16]);
         assert_eq!(Node::DiskImage(id).number(), Node::DiskImage(id).number());
         assert_ne!(Node::DiskImage(id).number(), Node::Information(id).number());
-        assert_ne!(Node::Tag("a".into()).number(), Node::Resource("a".into()).number());
+        assert_ne!(
+            Node::Tag("a".into()).number(),
+            Node::Resource("a".into()).number()
+        );
         assert!(Node::Snapshots.is_same(&Node::Snapshots));
         assert!(!Node::Snapshots.is_same(&Node::ById));
         assert!(!Node::Snapshot(id).is_same(&Node::DiskImage(id)));

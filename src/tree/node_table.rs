@@ -32,7 +32,10 @@ impl NodeTable {
         loop {
             match held.entry(number) {
                 Entry::Vacant(slot) => {
-                    slot.insert(Held { node: node.clone(), look_up_count: 1 });
+                    slot.insert(Held {
+                        node: node.clone(),
+                        look_up_count: 1,
+                    });
                     return number;
                 }
                 Entry::Occupied(mut slot) if slot.get().node.is_same(node) => {
@@ -96,7 +99,10 @@ mod tests {
     fn a_number_that_is_taken_is_passed_over() {
         let table = NodeTable::default();
         let node = Node::Resource("web".into());
-        let other = Held { node: Node::Snapshots, look_up_count: 1 };
+        let other = Held {
+            node: Node::Snapshots,
+            look_up_count: 1,
+        };
         table.held.write().insert(node.number(), other);
         let number = table.hold(&node);
         assert_eq!(number, node.number() + 1);

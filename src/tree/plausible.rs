@@ -59,11 +59,18 @@ fn partition_end(image: &dyn ReadAt) -> Option<(&'static str, u64)> {
     if mbr.get(MBR_SIGNATURE_OFFSET..)? != [0x55, 0xaa] {
         return None;
     }
-    let entries: Vec<&[u8]> =
-        mbr.get(MBR_TABLE_OFFSET..MBR_SIGNATURE_OFFSET)?.chunks_exact(MBR_ENTRY_LEN).collect();
-    if entries.iter().any(|entry| entry.get(4) == Some(&MBR_TYPE_PROTECTIVE)) {
+    let entries: Vec<&[u8]> = mbr
+        .get(MBR_TABLE_OFFSET..MBR_SIGNATURE_OFFSET)?
+        .chunks_exact(MBR_ENTRY_LEN)
+        .collect();
+    if entries
+        .iter()
+        .any(|entry| entry.get(4) == Some(&MBR_TYPE_PROTECTIVE))
+    {
         for sector_len in [SECTOR, 4096] {
-            let Some(header) = read::<512>(image, sector_len) else { continue };
+            let Some(header) = read::<512>(image, sector_len) else {
+                continue;
+            };
             if header.starts_with(GPT_MAGIC) {
                 let end = u64_at(&header, GPT_BACKUP_LBA_OFFSET)?.checked_add(1)?;
                 return Some(("partition table (GPT)", end.checked_mul(sector_len)?));
@@ -79,13 +86,19 @@ fn partition_end(image: &dyn ReadAt) -> Option<(&'static str, u64)> {
         is_used && is_status && has_sectors && has_start
     };
     let is_empty = |entry: &&[u8]| entry.iter().all(|byte| *byte == 0);
-    if !entries.iter().all(|entry| is_empty(entry) || is_sane(entry)) {
+    if !entries
+        .iter()
+        .all(|entry| is_empty(entry) || is_sane(entry))
+    {
         return None;
     }
-    let ends = entries.iter().filter(|entry| is_sane(entry)).filter_map(|entry| {
-        let end = u64::from(u32_at(entry, 8)?) + u64::from(u32_at(entry, 12)?);
-        end.checked_mul(SECTOR)
-    });
+    let ends = entries
+        .iter()
+        .filter(|entry| is_sane(entry))
+        .filter_map(|entry| {
+            let end = u64::from(u32_at(entry, 8)?) + u64::from(u32_at(entry, 12)?);
+            end.checked_mul(SECTOR)
+        });
     ends.max().map(|end| ("partition table (MBR)", end))
 }
 
@@ -96,7 +109,11 @@ fn file_system_len(image: &dyn ReadAt) -> Option<(&'static str, ByteLen)> {
     {
         let low = u32_at(&superblock, 0x4)?;
         let is_64 = u32_at(&superblock, EXT_FEATURE_INCOMPAT_OFFSET)? & EXT_INCOMPAT_64BIT != 0;
-        let high = if is_64 { u32_at(&superblock, 0x150)? } else { 0 };
+        let high = if is_64 {
+            u32_at(&superblock, 0x150)?
+        } else {
+            0
+        };
         let count = (u64::from(high) << 32) | u64::from(low);
         let shift = u32_at(&superblock, 0x18)?;
         let fs_block_len = 1024_u64.checked_shl(shift).filter(|_| shift <= 6)?;

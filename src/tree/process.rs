@@ -26,7 +26,10 @@ fn parse_is_killed(line: &[u8]) -> Option<bool> {
     let fields = std::str::from_utf8(line.get(end + 1..)?).ok()?;
     let mut fields = fields.split_ascii_whitespace();
     let flags: u64 = fields.nth(FLAGS_INDEX)?.parse().ok()?;
-    let exit_code: u64 = fields.nth(EXIT_CODE_INDEX - FLAGS_INDEX - 1)?.parse().ok()?;
+    let exit_code: u64 = fields
+        .nth(EXIT_CODE_INDEX - FLAGS_INDEX - 1)?
+        .parse()
+        .ok()?;
     Some(flags & PF_EXITING != 0 && exit_code & SIGNAL_BITS != 0)
 }
 

@@ -29,7 +29,10 @@ impl Draft {
             let mut state = self.state.lock();
             state.history.is_killed = is_killed;
             if let Some((kind, message)) = &state.failure {
-                return Err(Error::Failed { kind: *kind, message: message.clone() });
+                return Err(Error::Failed {
+                    kind: *kind,
+                    message: message.clone(),
+                });
             }
             if is_killed || state.history.is_removed {
                 return Ok(());
@@ -47,7 +50,9 @@ impl Draft {
     /// FSYNC: nothing that was written is lost after this. May wait.
     pub fn sync(&self) -> Result<()> {
         let _turn = self.work.lock();
-        let Body::Working(content) = self.body() else { return Ok(()) };
+        let Body::Working(content) = self.body() else {
+            return Ok(());
+        };
         content.spool.sync()?;
         if content.is_map_ahead() || !self.state.lock().is_recorded {
             self.checkpoint(&content)?;
@@ -65,7 +70,10 @@ impl Draft {
         if is_due && let Err(error) = self.publish() {
             // The record is prepared: the next mount, or a rename, tries again.
             let name = names::to_text(&self.name());
-            log::error!("publishing create/{name} failed: {}", crate::store::chain(&error));
+            log::error!(
+                "publishing create/{name} failed: {}",
+                crate::store::chain(&error)
+            );
         }
         self.shared.publications.settle(&self.id);
         self.forget_if_removed();
@@ -77,7 +85,10 @@ impl Draft {
         let is_due = {
             let mut state = self.state.lock();
             if let Some((kind, message)) = &state.failure {
-                return Err(Error::Failed { kind: *kind, message: message.clone() });
+                return Err(Error::Failed {
+                    kind: *kind,
+                    message: message.clone(),
+                });
             }
             state.history.is_asked = true;
             state.history.is_held = false;
@@ -121,7 +132,9 @@ impl Draft {
             let _nobody_changes = self.activity.write();
             let mut state = self.state.lock();
             let is_wanted = state.history.is_wanted();
-            let Body::Working(content) = &state.body else { return Ok(false) };
+            let Body::Working(content) = &state.body else {
+                return Ok(false);
+            };
             let is_named = state.prepared.is_some() == is_wanted;
             if !state.is_changed && is_named {
                 return Ok(is_wanted);
@@ -194,8 +207,11 @@ impl Draft {
             .of_resource(&path_name)
             .last()
             .map(|newest| newest.manifest.kind);
-        let own_kind =
-            if found.has_partitions { SnapshotKind::Machine } else { SnapshotKind::Volume };
+        let own_kind = if found.has_partitions {
+            SnapshotKind::Machine
+        } else {
+            SnapshotKind::Volume
+        };
         let manifest = Manifest {
             id: SnapshotId::random(),
             resource: target.resource,
@@ -209,7 +225,13 @@ impl Draft {
             warnings: found.warnings,
             replaces,
         };
-        Ok(Publication { manifest, labels: Labels { name: target.label, ..Labels::default() } })
+        Ok(Publication {
+            manifest,
+            labels: Labels {
+                name: target.label,
+                ..Labels::default()
+            },
+        })
     }
 
     /// Makes the draft a snapshot. May wait.
@@ -224,7 +246,9 @@ impl Draft {
             }
             state.prepared.clone()
         };
-        let Some(Publication { manifest, labels }) = publication else { return Ok(()) };
+        let Some(Publication { manifest, labels }) = publication else {
+            return Ok(());
+        };
         let snapshot = match self.shared.catalog.create(manifest.clone(), labels) {
             Ok(snapshot) => snapshot,
             Err(error) => match self.shared.catalog.state().get(&manifest.id) {
@@ -233,9 +257,17 @@ impl Draft {
                 None => return Err(error.into()),
             },
         };
-        log::info!("created {}@{}", snapshot.manifest.resource, snapshot.path_name);
+        log::info!(
+            "created {}@{}",
+            snapshot.manifest.resource,
+            snapshot.path_name
+        );
         for warning in &snapshot.manifest.warnings {
-            log::warn!("{}@{}: {warning}", snapshot.manifest.resource, snapshot.path_name);
+            log::warn!(
+                "{}@{}: {warning}",
+                snapshot.manifest.resource,
+                snapshot.path_name
+            );
         }
         let image = self.shared.catalog.image(&snapshot);
         {
@@ -254,7 +286,8 @@ impl Draft {
         }
         drop(turn);
         // The snapshot is in the log; what is left of the draft is only untidy.
-        self.remove_files().unwrap_or_else(|error| log::warn!("{}", crate::store::chain(&error)));
+        self.remove_files()
+            .unwrap_or_else(|error| log::warn!("{}", crate::store::chain(&error)));
         Ok(())
     }
 
@@ -286,7 +319,10 @@ impl Draft {
             return Ok(());
         }
         let place = publication.map(|publication| {
-            (publication.manifest.map_root, publication.manifest.image_len_bytes)
+            (
+                publication.manifest.map_root,
+                publication.manifest.image_len_bytes,
+            )
         });
         self.record(place)?.write(&self.shared.folder, true)
     }
@@ -299,9 +335,9 @@ impl Draft {
         let (image, replaces) = base.unzip();
         let resource = names::parse(&self.name())?.resource;
         let parent = image.clone().or_else(|| parent_of(&self.shared, &resource));
-        let place = image.as_ref().map(|image| {
-            (image.root(), crate::base::ReadAt::len(image))
-        });
+        let place = image
+            .as_ref()
+            .map(|image| (image.root(), crate::base::ReadAt::len(image)));
         if let Some((_, len)) = place {
             spool.set_len(len)?;
         }
@@ -360,7 +396,11 @@ impl Draft {
                 // What was prepared was prepared for the old name.
                 self.withdraw_name(&content)?;
                 drop(turn);
-                if names::is_held(name) { Ok(()) } else { self.ask_to_publish() }
+                if names::is_held(name) {
+                    Ok(())
+                } else {
+                    self.ask_to_publish()
+                }
             }
             Body::Published(_, snapshot) => {
                 drop(turn);
@@ -389,7 +429,10 @@ impl Draft {
             replaces: Some(old.manifest.id),
             ..old.manifest.clone()
         };
-        let labels = Labels { name: target.label, ..old.labels.clone() };
+        let labels = Labels {
+            name: target.label,
+            ..old.labels.clone()
+        };
         let snapshot = self.shared.catalog.create(manifest, labels)?;
         let image = self.shared.catalog.image(&snapshot);
         self.state.lock().body = Body::Published(image, snapshot);

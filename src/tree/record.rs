@@ -89,8 +89,10 @@ impl Record {
         let path = record_path(folder, &self.id);
         let temporary = folder.join(format!("{}.json.new", self.id));
         let action = "writing the record of a draft";
-        let bytes = serde_json::to_vec_pretty(self)
-            .map_err(|error| Error::File { action, source: io::Error::other(error) })?;
+        let bytes = serde_json::to_vec_pretty(self).map_err(|error| Error::File {
+            action,
+            source: io::Error::other(error),
+        })?;
         let written = (|| {
             let mut file = File::create(&temporary)?;
             file.write_all(&bytes)?;
@@ -110,7 +112,10 @@ impl Record {
     pub(super) fn read(folder: &Path, id: &DraftId) -> Result<Option<Self>> {
         let path = record_path(folder, id);
         let action = "reading the record of a draft";
-        let refuse = |problem: &str| Error::File { action, source: io::Error::other(problem) };
+        let refuse = |problem: &str| Error::File {
+            action,
+            source: io::Error::other(problem),
+        };
         match fs::metadata(&path) {
             Ok(found) if found.len() > LEN_ACCEPT_MAX => return Err(refuse("it is too long")),
             Ok(_) => {}
@@ -118,8 +123,10 @@ impl Record {
             Err(source) => return Err(Error::File { action, source }),
         }
         let bytes = fs::read(&path).context(action)?;
-        let record: Self = serde_json::from_slice(&bytes)
-            .map_err(|error| Error::File { action, source: io::Error::other(error) })?;
+        let record: Self = serde_json::from_slice(&bytes).map_err(|error| Error::File {
+            action,
+            source: io::Error::other(error),
+        })?;
         if record.version != VERSION || record.id != *id {
             return Err(refuse("it is of another version or of another draft"));
         }

@@ -56,7 +56,10 @@ mod tests {
 
     /// Plays the steps and counts the publications.
     fn play(is_held: bool, steps: &[Step]) -> usize {
-        let mut history = History { is_held, ..History::default() };
+        let mut history = History {
+            is_held,
+            ..History::default()
+        };
         let mut published = 0;
         for step in steps {
             match step {
@@ -75,7 +78,10 @@ mod tests {
             }
             if matches!(step, Release | RenameToFinal) && history.is_due() {
                 published += 1;
-                history = History { writer_count: 0, ..History::default() };
+                history = History {
+                    writer_count: 0,
+                    ..History::default()
+                };
             }
         }
         published
@@ -85,21 +91,71 @@ mod tests {
     fn each_tool_leaves_what_it_should() {
         let cases: [(&str, &[Step], usize); 16] = [
             ("cp", &[Open, Data, Flush, Release], 1),
-            ("dd: FLUSH right after open", &[Open, Flush, Data, Flush, Release], 1),
-            ("group redirect", &[Open, Flush, Data, Flush, Data, Flush, Flush, Release], 1),
-            ("qemu-img convert", &[Open, Truncate, Zeros, Flush, Release, Open, Data, Flush, Release], 1),
-            ("qemu-img create", &[Open, Truncate, Zeros, Flush, Release], 0),
+            (
+                "dd: FLUSH right after open",
+                &[Open, Flush, Data, Flush, Release],
+                1,
+            ),
+            (
+                "group redirect",
+                &[Open, Flush, Data, Flush, Data, Flush, Flush, Release],
+                1,
+            ),
+            (
+                "qemu-img convert",
+                &[
+                    Open, Truncate, Zeros, Flush, Release, Open, Data, Flush, Release,
+                ],
+                1,
+            ),
+            (
+                "qemu-img create",
+                &[Open, Truncate, Zeros, Flush, Release],
+                0,
+            ),
             ("truncate only", &[Open, Truncate, Flush, Release], 0),
-            ("truncate, then rename", &[Open, Truncate, Flush, Release, RenameToFinal], 1),
-            ("losetup: writes before RELEASE", &[Open, Flush, Data, Release], 1),
-            ("mmap: pages after FLUSH", &[Open, Truncate, Flush, Data, Release], 1),
+            (
+                "truncate, then rename",
+                &[Open, Truncate, Flush, Release, RenameToFinal],
+                1,
+            ),
+            (
+                "losetup: writes before RELEASE",
+                &[Open, Flush, Data, Release],
+                1,
+            ),
+            (
+                "mmap: pages after FLUSH",
+                &[Open, Truncate, Flush, Data, Release],
+                1,
+            ),
             ("killed cp", &[Open, Data, KilledFlush, Release], 0),
-            ("killed cp, resumed", &[Open, Data, KilledFlush, Release, Open, Data, Flush, Release], 1),
-            ("two writers", &[Open, Open, Data, Flush, Release, Data, Flush, Release], 1),
-            ("dd two passes", &[Open, Data, Flush, Release, Open, Data, Flush, Release], 2),
-            ("probe of what is published", &[Open, Data, Flush, Release, Open, Flush, Release], 1),
+            (
+                "killed cp, resumed",
+                &[Open, Data, KilledFlush, Release, Open, Data, Flush, Release],
+                1,
+            ),
+            (
+                "two writers",
+                &[Open, Open, Data, Flush, Release, Data, Flush, Release],
+                1,
+            ),
+            (
+                "dd two passes",
+                &[Open, Data, Flush, Release, Open, Data, Flush, Release],
+                2,
+            ),
+            (
+                "probe of what is published",
+                &[Open, Data, Flush, Release, Open, Flush, Release],
+                1,
+            ),
             ("full disk", &[Open, Data, Fail, Flush, Release], 0),
-            ("removed while open", &[Open, Data, Unlink, Flush, Release], 0),
+            (
+                "removed while open",
+                &[Open, Data, Unlink, Flush, Release],
+                0,
+            ),
         ];
         for (name, steps, expected) in cases {
             assert_eq!(play(false, steps), expected, "{name}");
@@ -110,6 +166,9 @@ mod tests {
     fn a_name_on_its_way_is_published_by_its_rename() {
         assert_eq!(play(true, &[Open, Data, Flush, Release]), 0);
         assert_eq!(play(true, &[Open, Data, Flush, Release, RenameToFinal]), 1);
-        assert_eq!(play(true, &[Open, Data, RenameToFinal, Data, Flush, Release]), 1);
+        assert_eq!(
+            play(true, &[Open, Data, RenameToFinal, Data, Flush, Release]),
+            1
+        );
     }
 }

@@ -78,7 +78,12 @@ impl SlowPool {
         let deadline = Instant::now() + limit;
         let mut queue = self.shared.queue.lock();
         while !queue.jobs.is_empty() || queue.idle_count < queue.thread_count {
-            if self.shared.finished.wait_until(&mut queue, deadline).timed_out() {
+            if self
+                .shared
+                .finished
+                .wait_until(&mut queue, deadline)
+                .timed_out()
+            {
                 return false;
             }
         }

@@ -39,7 +39,9 @@ impl Spool {
             fs::rename(&temporary, spool_path(folder, id))?;
             Ok(file)
         })();
-        Ok(Self { file: made.context("making the spool of a draft")? })
+        Ok(Self {
+            file: made.context("making the spool of a draft")?,
+        })
     }
 
     /// Takes over the spool of a draft that no living mount works on.
@@ -54,7 +56,12 @@ impl Spool {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(Kind::NotFound.into());
             }
-            Err(source) => return Err(Error::File { action: READING, source }),
+            Err(source) => {
+                return Err(Error::File {
+                    action: READING,
+                    source,
+                });
+            }
         };
         if !sys::try_lock(&file).context(READING)? {
             return Err(Kind::Busy.into());
@@ -116,7 +123,9 @@ impl Spool {
         let mut blocks = BlockSet::default();
         let mut offset = 0;
         while let Some(start) = sys::seek(&self.file, offset, false).context(READING)? {
-            let Some(end) = sys::seek(&self.file, start, true).context(READING)? else { break };
+            let Some(end) = sys::seek(&self.file, start, true).context(READING)? else {
+                break;
+            };
             blocks.insert(start / BLOCK_LEN_BYTES..block_count_for(end));
             offset = end;
         }
@@ -132,9 +141,15 @@ mod tests {
     fn only_one_has_the_lock() {
         let folder = tempfile::tempdir().unwrap();
         let id = DraftId::random();
-        assert_eq!(Spool::adopt(folder.path(), &id).unwrap_err().kind(), Kind::NotFound);
+        assert_eq!(
+            Spool::adopt(folder.path(), &id).unwrap_err().kind(),
+            Kind::NotFound
+        );
         let spool = Spool::create(folder.path(), &id).unwrap();
-        assert_eq!(Spool::adopt(folder.path(), &id).unwrap_err().kind(), Kind::Busy);
+        assert_eq!(
+            Spool::adopt(folder.path(), &id).unwrap_err().kind(),
+            Kind::Busy
+        );
         drop(spool);
         assert!(Spool::adopt(folder.path(), &id).is_ok());
     }

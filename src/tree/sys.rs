@@ -25,7 +25,11 @@ pub(super) fn punch_hole(file: &File, offset: u64, len: u64) -> io::Result<()> {
 
 /// Returns the next data (or hole, if `hole`) at or after `offset`; None at the end.
 pub(super) fn seek(file: &File, offset: u64, hole: bool) -> io::Result<Option<u64>> {
-    let place = if hole { SeekFrom::Hole(offset) } else { SeekFrom::Data(offset) };
+    let place = if hole {
+        SeekFrom::Hole(offset)
+    } else {
+        SeekFrom::Data(offset)
+    };
     match rustix::fs::seek(file, place) {
         Ok(place) => Ok(Some(place)),
         Err(Errno::NXIO) => Ok(None),

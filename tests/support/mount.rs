@@ -106,8 +106,10 @@ impl Mount {
     /// Mounts `store` at `point` and waits until it answers.
     #[track_caller]
     pub fn start(store: &Path, point: &Path, options: &MountOptions) -> Self {
-        std::fs::create_dir_all(point).expect("a mount point");
-        let outside = std::fs::metadata(point).expect("stat").dev();
+        // Fails on a stale mount point, which the program is to clean.
+        let _ = std::fs::create_dir_all(point);
+        let parent = point.parent().expect("a mount point has a parent");
+        let outside = std::fs::metadata(parent).expect("stat").dev();
         let log = point.with_extension("log");
         let output = std::fs::File::options()
             .create(true)
@@ -179,9 +181,13 @@ impl Mount {
         self.forget();
     }
 
-    /// Sends a signal and waits for the end; returns the exit code.
-    pub fn end_with(mut self, number: i32) -> Option<i32> {
+    /// Sends a signal.
+    pub fn signal(&self, number: i32) {
         signal(self.child.id(), number);
+    }
+
+    /// Waits for the end after a signal; returns the exit code.
+    pub fn end(mut self) -> Option<i32> {
         let code = self.wait_for_end(Duration::from_secs(30));
         self.forget();
         code

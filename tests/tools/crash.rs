@@ -71,15 +71,21 @@ fn check(store: &Path, scratch: &Scratch, done: &[u64]) -> usize {
 }
 
 fn killed_after(child: &mut Child, delay: Duration) -> bool {
+    if !ended_within(child, delay) {
+        let _ = child.kill();
+    }
+    child.wait().is_ok_and(|status| status.success())
+}
+
+fn ended_within(child: &mut Child, delay: Duration) -> bool {
     let until = Instant::now() + delay;
     while Instant::now() < until {
-        if let Ok(Some(status)) = child.try_wait() {
-            return status.success();
+        if matches!(child.try_wait(), Ok(Some(_))) {
+            return true;
         }
         std::thread::sleep(Duration::from_micros(300));
     }
-    let _ = child.kill();
-    child.wait().is_ok_and(|status| status.success())
+    false
 }
 
 #[test]
@@ -132,7 +138,7 @@ fn a_killed_mount_leaves_the_old_state_or_the_new() {
     let store = scratch.join("store");
     tintype_ok(&store, &["init"]);
     let mut rng = Rng::new(seed() ^ 0xF00D);
-    let mut done = Vec::new();
+    let (mut done, mut usual) = (Vec::new(), Duration::from_millis(100));
     for round in 0..rounds() {
         let image = next_state(&scratch, &mut rng, round);
         let mount = Mount::start(&store, &scratch.join("mnt"), &Default::default());
@@ -143,9 +149,17 @@ fn a_killed_mount_leaves_the_old_state_or_the_new() {
             .stderr(Stdio::null())
             .spawn()
             .expect("cp starts");
-        let copied = wait_until(Duration::from_millis(rng.below(400)), || {
-            matches!(child.try_wait(), Ok(Some(_)))
-        });
+        let started = Instant::now();
+        // Every fifth may finish, and the moment after it is as good as any.
+        let part = if round % 5 == 0 {
+            5000
+        } else {
+            rng.below(1300)
+        };
+        let copied = ended_within(&mut child, usual.mul_f64(part as f64 / 1000.0));
+        if round % 5 == 0 {
+            usual = started.elapsed();
+        }
         mount.kill();
         let status = child.wait().expect("cp ends when the mount does");
         if copied && status.success() {

@@ -170,13 +170,18 @@ fn modules_name_only_lower_ranks() {
     report("a module may name only modules of lower rank", &findings);
 }
 
+/// The implementation of one trait with 40 methods of up to 15 arguments cannot be cut in
+/// two; its methods are short.
+const ONE_TRAIT: &str = "src/fuse/filesystem.rs";
+
 #[test]
 fn files_are_short_and_say_what_they_are_for() {
     let mut findings = Vec::new();
     for path in files("src", ".rs").into_iter().chain(files("tests", ".rs")) {
         let text = read(&path);
         let line_count = text.lines().count();
-        if line_count > FILE_LINE_COUNT_MAX {
+        let is_one_trait = relative(&path) == ONE_TRAIT;
+        if line_count > FILE_LINE_COUNT_MAX && !(is_one_trait && line_count <= 600) {
             findings.push(format!("{}: {line_count} lines", relative(&path)));
         }
         if !text.starts_with("//!") {

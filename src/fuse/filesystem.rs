@@ -1,11 +1,12 @@
 //! The requests of the kernel: convert, ask the tree, reply.
 
 use crate::fuse::answer::{answer, answer_after_publications, answer_later};
-use crate::fuse::convert::{attributes, file_type, timestamp};
+use crate::fuse::convert::{attributes, timestamp};
+use crate::fuse::{changing, listing, reading};
 use crate::tree::{AttributeChange, Caching, CopyRange, Creation, Entry, Error, Kind, Tree};
 use fuser::{
-    BsdFileFlags, CopyFileRangeFlags, FileHandle, FileType, Filesystem, FopenFlags, Generation,
-    INodeNo, InitFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr,
+    BsdFileFlags, CopyFileRangeFlags, FileHandle, Filesystem, FopenFlags, Generation, INodeNo,
+    InitFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr,
     ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek,
     ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
@@ -17,10 +18,6 @@ use std::time::{Duration, SystemTime};
 
 /// Requests that the kernel may have under way in the background (read-ahead).
 const BACKGROUND_MAX: u16 = 64;
-/// `.` and `..` come first in a directory.
-const DOTS: u64 = 2;
-/// Bytes that one read may ask for.
-const READ_LEN_MAX: usize = 16 << 20;
 const STATFS_BLOCK: u32 = 4096;
 const NAME_LEN_MAX: u32 = 255;
 
@@ -128,22 +125,7 @@ impl Filesystem for Adapter {
             accessed_at: atime.map(timestamp),
             modified_at: mtime.map(timestamp),
         };
-        let work = move |tree: &Arc<Tree>| {
-            let draft = tree.draft(inode.0)?;
-            if let Some(len) = size {
-                draft.set_len(len)?;
-            }
-            draft.change(&change);
-            tree.attributes(inode.0)
-        };
-        let accept = |reply: ReplyAttr, (found, lifetime)| {
-            reply.attr(&lifetime, &attributes(&found));
-        };
-        if size.is_some() {
-            answer_later(&self.tree, reply, work, accept);
-        } else {
-            answer(reply, || work(&self.tree), accept);
-        }
+        changing::set_attributes(&self.tree, inode, size, change, reply);
     }
 
     fn readlink(&self, _req: &Request, inode: INodeNo, reply: ReplyData) {
@@ -300,13 +282,7 @@ impl Filesystem for Adapter {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let work = || {
-            let mut bytes = vec![0; usize::try_from(size).unwrap_or(0).min(READ_LEN_MAX)];
-            let count = self.tree.read(fh.0, offset, &mut bytes)?;
-            bytes.truncate(count);
-            Ok(bytes)
-        };
-        answer(reply, work, |reply, bytes| reply.data(&bytes));
+        reading::read(&self.tree, fh, offset, size, reply);
     }
 
     fn write(
@@ -321,27 +297,7 @@ impl Filesystem for Adapter {
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        let draft = match self.tree.draft(inode.0) {
-            Ok(draft) => draft,
-            Err(error) => return reply.error(crate::fuse::errno::errno(&error)),
-        };
-        let written = |reply: ReplyWrite, count: usize| {
-            reply.written(u32::try_from(count).unwrap_or(u32::MAX));
-        };
-        if draft.is_settled() || draft.is_behind() {
-            let data = data.to_vec();
-            let work = move |_: &Arc<Tree>| {
-                draft.throttle();
-                draft.write(offset, &data).map(|()| data.len())
-            };
-            answer_later(&self.tree, reply, work, written);
-        } else {
-            answer(
-                reply,
-                || draft.write(offset, data).map(|()| data.len()),
-                written,
-            );
-        }
+        changing::write(&self.tree, inode, offset, data, reply);
     }
 
     fn flush(
@@ -381,7 +337,8 @@ impl Filesystem for Adapter {
         reply: ReplyEmpty,
     ) {
         if !writes(flags) {
-            return answer(reply, || Ok(self.tree.close(fh.0)), |reply, ()| reply.ok());
+            self.tree.close(fh.0);
+            return reply.ok();
         }
         let delay = self.release_delay;
         let work = move |tree: &Arc<Tree>| {
@@ -420,34 +377,9 @@ impl Filesystem for Adapter {
         inode: INodeNo,
         fh: FileHandle,
         offset: u64,
-        mut reply: ReplyDirectory,
+        reply: ReplyDirectory,
     ) {
-        let work = || {
-            let open = self.tree.opened(fh.0)?;
-            if offset == 0 {
-                open.rewind(self.tree.list(inode.0)?);
-            }
-            open.listing()
-        };
-        let listing = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)) {
-            Ok(Ok(listing)) => listing,
-            Ok(Err(error)) => return reply.error(crate::fuse::errno::errno(&error)),
-            Err(_) => return reply.error(fuser::Errno::EIO),
-        };
-        for (place, name) in [(0, "."), (1, "..")] {
-            if offset <= place && reply.add(inode, place + 1, FileType::Directory, name) {
-                return reply.ok();
-            }
-        }
-        let start = offset.saturating_sub(DOTS);
-        let first = usize::try_from(start).unwrap_or(usize::MAX);
-        for (place, entry) in (start + DOTS + 1..).zip(listing.entries(first)) {
-            let name = OsStr::from_bytes(&entry.name);
-            if reply.add(INodeNo(entry.inode), place, file_type(entry.kind), name) {
-                break;
-            }
-        }
-        reply.ok();
+        listing::list(&self.tree, inode, fh, offset, reply);
     }
 
     fn readdirplus(
@@ -456,45 +388,9 @@ impl Filesystem for Adapter {
         inode: INodeNo,
         fh: FileHandle,
         offset: u64,
-        mut reply: ReplyDirectoryPlus,
+        reply: ReplyDirectoryPlus,
     ) {
-        let work = || {
-            let open = self.tree.opened(fh.0)?;
-            if offset == 0 {
-                open.rewind(self.tree.list(inode.0)?);
-            }
-            Ok((open.listing()?, self.tree.attributes(inode.0)?.0))
-        };
-        let (listing, own) = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)) {
-            Ok(Ok(found)) => found,
-            Ok(Err(error)) => return reply.error(crate::fuse::errno::errno(&error)),
-            Err(_) => return reply.error(fuser::Errno::EIO),
-        };
-        for (place, name) in [(0, "."), (1, "..")] {
-            // The kernel counts no look-up for these two.
-            let own = attributes(&own);
-            if offset <= place
-                && reply.add(inode, place + 1, name, &Duration::ZERO, &own, Generation(0))
-            {
-                return reply.ok();
-            }
-        }
-        let start = offset.saturating_sub(DOTS);
-        let first = usize::try_from(start).unwrap_or(usize::MAX);
-        for (place, listed) in (start + DOTS + 1..).zip(listing.entries(first)) {
-            // It may be gone since the directory was opened.
-            let Ok(entry) = self.tree.look_up_listed(&listed) else {
-                continue;
-            };
-            let lifetime = entry.name_lifetime.min(entry.attributes_lifetime);
-            let name = OsStr::from_bytes(&listed.name);
-            let found = attributes(&entry.attributes);
-            if reply.add(found.ino, place, name, &lifetime, &found, Generation(0)) {
-                self.tree.forget(found.ino.0, 1);
-                break;
-            }
-        }
-        reply.ok();
+        listing::list_with_attributes(&self.tree, inode, fh, offset, reply);
     }
 
     fn releasedir(
@@ -505,7 +401,8 @@ impl Filesystem for Adapter {
         _flags: OpenFlags,
         reply: ReplyEmpty,
     ) {
-        answer(reply, || Ok(self.tree.close(fh.0)), |reply, ()| reply.ok());
+        self.tree.close(fh.0);
+        reply.ok();
     }
 
     fn fsyncdir(
@@ -588,20 +485,13 @@ impl Filesystem for Adapter {
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        let work = move |tree: &Arc<Tree>| {
-            let draft = tree.draft(inode.0)?;
-            let end = offset.checked_add(length).ok_or(Kind::TooLarge)?;
-            let keeps_size = mode & libc::FALLOC_FL_KEEP_SIZE != 0;
-            let len_min = if keeps_size { 0 } else { end };
-            match mode & !libc::FALLOC_FL_KEEP_SIZE {
-                0 if keeps_size => Ok(()),
-                0 => draft.extend(end),
-                libc::FALLOC_FL_PUNCH_HOLE if keeps_size => draft.zero(offset..end, 0),
-                libc::FALLOC_FL_ZERO_RANGE => draft.zero(offset..end, len_min),
-                _ => refused(Kind::Unsupported),
-            }
-        };
-        answer_later(&self.tree, reply, work, |reply, ()| reply.ok());
+        changing::allocate(
+            &self.tree,
+            inode,
+            offset..offset.saturating_add(length),
+            mode,
+            reply,
+        );
     }
 
     fn lseek(

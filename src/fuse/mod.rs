@@ -2,10 +2,13 @@
 //! the life of the mount itself.
 
 mod answer;
+mod changing;
 mod convert;
 mod errno;
 mod filesystem;
+mod listing;
 mod mount_point;
+mod reading;
 mod session;
 
 pub use session::{Error, MountHandle, MountOptions, Unmounter, mount};

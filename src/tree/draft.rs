@@ -9,7 +9,6 @@ use crate::base::{ByteLen, ByteOffset, Extent, SnapshotId, Timestamp, is_zero};
 use crate::image::Image;
 use crate::snapshot::{Catalog, Snapshot};
 use crate::store::Store;
-use crate::tree::attributes::{AttributeChange, Attributes, FileKind};
 use crate::tree::content::Content;
 use crate::tree::ingest::Wake;
 use crate::tree::publications::Publications;
@@ -28,8 +27,6 @@ use std::time::{Duration, Instant};
 
 /// How long a published name stays.
 const GRACE: Duration = Duration::from_secs(30);
-/// Bytes of one kind of extended attributes that are remembered for a draft.
-const XATTR_LEN_MAX: usize = 64 << 10;
 /// Bytes that wait in the spool before writers are slowed down.
 const BACKLOG_LIMIT: ByteLen = 1 << 30;
 /// How long one write is held back at most.
@@ -37,7 +34,7 @@ const THROTTLE: Duration = Duration::from_secs(2);
 /// Bytes that leave the spool before its space is freed.
 pub(super) const CHECKPOINT_LEN: ByteLen = 1 << 30;
 /// Bits of a mode that give a program rights of its owner.
-const PRIVILEGE_BITS: u32 = 0o6000;
+pub(super) const PRIVILEGE_BITS: u32 = 0o6000;
 
 /// What all drafts of a mount share.
 pub(super) struct Shared {
@@ -68,10 +65,10 @@ pub(super) struct State {
     pub(super) mode: u32,
     pub(super) uid: u32,
     pub(super) gid: u32,
-    accessed_at: Timestamp,
-    modified_at: Timestamp,
-    changed_at: Timestamp,
-    xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub(super) accessed_at: Timestamp,
+    pub(super) modified_at: Timestamp,
+    pub(super) changed_at: Timestamp,
+    pub(super) xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
     pub(super) body: Body,
     pub(super) history: History,
     /// Changed since everything was prepared last.
@@ -88,7 +85,7 @@ pub(super) struct State {
 /// A file in `create/`.
 pub struct Draft {
     pub(super) id: DraftId,
-    inode: u64,
+    pub(super) inode: u64,
     pub(super) shared: Arc<Shared>,
     pub(super) own: Weak<Draft>,
     pub(super) work: Mutex<()>,
@@ -214,86 +211,6 @@ impl Draft {
     /// Tells whether there is not a single byte.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// Returns what `stat` shows.
-    pub fn attributes(&self) -> Attributes {
-        let len_bytes = self.len();
-        let state = self.state.lock();
-        let allocated_len_bytes = match &state.body {
-            // Exact numbers would need a walk through the map.
-            Body::Working(_) => len_bytes,
-            Body::Published(_, snapshot) => snapshot.manifest.allocated_len_bytes,
-        };
-        Attributes {
-            inode: self.inode,
-            kind: FileKind::File,
-            mode: u16::try_from(state.mode & 0o7777).unwrap_or(0o600),
-            link_count: u32::from(!state.history.is_removed),
-            uid: state.uid,
-            gid: state.gid,
-            len_bytes,
-            allocated_len_bytes,
-            accessed_at: state.accessed_at,
-            modified_at: state.modified_at,
-            changed_at: state.changed_at,
-        }
-    }
-
-    /// Changes owner, permissions and times; accepted for what is published too.
-    pub fn change(&self, change: &AttributeChange) {
-        let mut state = self.state.lock();
-        if change.uid.is_some() || change.gid.is_some() {
-            state.mode &= !PRIVILEGE_BITS;
-        }
-        state.mode = change.mode.map_or(state.mode, |mode| mode & 0o7777);
-        state.uid = change.uid.unwrap_or(state.uid);
-        state.gid = change.gid.unwrap_or(state.gid);
-        state.accessed_at = change.accessed_at.unwrap_or(state.accessed_at);
-        state.modified_at = change.modified_at.unwrap_or(state.modified_at);
-        state.changed_at = Timestamp::now();
-    }
-
-    /// Remembers an extended attribute, or forgets it.
-    pub fn set_xattr(&self, name: &[u8], value: Option<&[u8]>) -> Result<()> {
-        let mut state = self.state.lock();
-        let Some(value) = value else {
-            return state
-                .xattrs
-                .remove(name)
-                .map(drop)
-                .ok_or(Kind::NoData.into());
-        };
-        let held: usize = state
-            .xattrs
-            .iter()
-            .map(|(name, value)| name.len() + value.len())
-            .sum();
-        if held + name.len() + value.len() > XATTR_LEN_MAX {
-            return Err(Kind::TooMuch.into());
-        }
-        state.xattrs.insert(name.to_vec(), value.to_vec());
-        Ok(())
-    }
-
-    /// Returns the extended attributes.
-    pub fn xattrs(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
-        self.state
-            .lock()
-            .xattrs
-            .iter()
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect()
-    }
-
-    /// Returns one extended attribute.
-    pub fn xattr(&self, name: &[u8]) -> Result<Vec<u8>> {
-        self.state
-            .lock()
-            .xattrs
-            .get(name)
-            .cloned()
-            .ok_or(Kind::NoData.into())
     }
 
     /// Fills the start of `target`; shorter only at the end.

@@ -276,19 +276,29 @@ impl Content {
         applied
     }
 
-    /// Writes the map and makes it and its chunks durable. Callers take turns.
-    pub(super) fn finish(&self) -> Result<(MapSummary, ByteLen)> {
+    /// Writes the map, lets `describe` write what goes with it, and makes all durable.
+    /// Callers take turns.
+    pub(super) fn finish<T>(
+        &self,
+        describe: impl FnOnce(&MapSummary, ByteLen) -> Result<T>,
+    ) -> Result<(MapSummary, ByteLen, T)> {
         let (summary, len) = {
             let mut map = self.map.lock();
             let len = self.len();
             self.state.lock().map_is_ahead = false;
             (map.finish(len)?, len)
         };
-        if let Err(error) = self.writer.flush() {
-            self.state.lock().map_is_ahead = true;
-            return Err(error.into());
+        let durable = describe(&summary, len).and_then(|described| {
+            self.writer.flush()?;
+            Ok(described)
+        });
+        match durable {
+            Ok(described) => Ok((summary, len, described)),
+            Err(error) => {
+                self.state.lock().map_is_ahead = true;
+                Err(error)
+            }
         }
-        Ok((summary, len))
     }
 
     /// Returns how many bytes have left the spool since its space was freed last.

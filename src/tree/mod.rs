@@ -9,6 +9,7 @@ mod create_dir;
 mod directory;
 mod disk_image;
 mod draft;
+mod draft_attributes;
 pub mod drafts;
 mod error;
 mod files;

@@ -156,10 +156,16 @@ impl Draft {
     fn settle(&self, content: &Arc<Content>, is_wanted: bool) -> Result<()> {
         content.drain()?;
         let settled = content.take_settled();
-        let (map, len) = content.finish()?;
-        let publication = is_wanted
-            .then(|| self.publication(content, (map.root, len), map.allocated_block_count))
-            .transpose()?;
+        let (map, len, publication) = content.finish(|map, len| {
+            if !is_wanted {
+                return Ok(None);
+            }
+            let place = (map.root, len);
+            let publication = self.publication(content, place, map.allocated_block_count)?;
+            let Publication { manifest, labels } = &publication;
+            crate::snapshot::write_manifest(&content.writer, manifest, labels)?;
+            Ok(Some(publication))
+        })?;
         let mut record = self.record(Some((map.root, len)))?;
         record.prepared.clone_from(&publication);
         record.write(&self.shared.folder, true)?;
@@ -177,7 +183,7 @@ impl Draft {
     /// Writes the record, so that space of the spool can be freed. In turn.
     pub(super) fn checkpoint(&self, content: &Arc<Content>) -> Result<()> {
         let settled = content.take_settled();
-        let (map, len) = content.finish()?;
+        let (map, len, ()) = content.finish(|_, _| Ok(()))?;
         let mut record = self.record(Some((map.root, len)))?;
         record.prepared.clone_from(&self.state.lock().prepared);
         record.write(&self.shared.folder, true)?;

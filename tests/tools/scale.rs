@@ -41,12 +41,8 @@ fn scratch_in_memory() -> Scratch {
     Scratch::new_in(Path::new("/dev/shm"))
 }
 
-#[test]
-fn ten_thousand_snapshots_of_a_terabyte() {
-    needs!("fuse");
-    let count = number_from_env("TINTYPE_TEST_SNAPSHOTS", 10_000, 10_000);
-    let scratch = scratch_in_memory();
-    let store = scratch.join("store");
+/// Makes a store with one snapshot of a sparse image of 1 TiB.
+fn make_base(scratch: &Scratch, store: &Path) {
     let image = scratch.join("tera.img");
     let file = File::create(&image).expect("an image");
     file.set_len(1 << 40).expect("1 TiB");
@@ -54,11 +50,20 @@ fn ten_thousand_snapshots_of_a_terabyte() {
         file.write_all_at(&[place as u8 + 1; 65_536], place << 34)
             .expect("write");
     }
-    tintype_ok(&store, &["init"]);
+    tintype_ok(store, &["init"]);
     tintype_ok(
-        &store,
+        store,
         &["create", "--resource", "base", &image.to_string_lossy()],
     );
+}
+
+#[test]
+fn ten_thousand_snapshots_of_a_terabyte() {
+    needs!("fuse");
+    let count = number_from_env("TINTYPE_TEST_SNAPSHOTS", 10_000, 10_000);
+    let scratch = scratch_in_memory();
+    let store = scratch.join("store");
+    make_base(&scratch, &store);
     let started = Instant::now();
     fill(&store, count);
     measured!(

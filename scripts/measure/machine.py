@@ -11,9 +11,15 @@ import time
 BLOCK = 4096
 
 
+def settle(directory=None):
+    """Waits until the file system of a directory is written; no other one, which may be
+    busy or stuck for reasons of its own."""
+    subprocess.run(["sync", "-f", str(directory or tempfile.gettempdir())], check=False)
+
+
 def timed(command, **options):
     """Runs a command that must succeed and returns its seconds."""
-    os.sync()
+    settle()
     started = time.monotonic()
     done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, **options)
     seconds = time.monotonic() - started
@@ -42,7 +48,7 @@ def warm_tree(path):
 
 def drop_caches():
     """Empties the page cache; false without root."""
-    os.sync()
+    settle()
     try:
         with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as file:
             file.write("3")
@@ -55,7 +61,7 @@ def disk_write_mb_s(directory, mebibytes):
     """Writes incompressible bytes with a final fsync, as a pack writer would."""
     block = random.randbytes(1 << 20)
     path = os.path.join(directory, "write-rate")
-    os.sync()
+    settle(directory)
     started = time.monotonic()
     with open(path, "wb", buffering=0) as file:
         for _ in range(mebibytes):

@@ -14,8 +14,22 @@ const EXIT_CODE_INDEX: usize = 52 - 3;
 pub fn is_killed(pid: u32) -> bool {
     // Requests of the kernel itself (write-back, RELEASE) have no process.
     pid != 0
+        && has_no_memory(pid)
         && std::fs::read(format!("/proc/{pid}/stat"))
             .is_ok_and(|line| parse_is_killed(&line).unwrap_or(false))
+}
+
+/// Tells whether a process has given its memory back, as one that exits has by the time
+/// it closes its files.
+///
+/// Asked first because `stat` must not be read of a process that lives: one that starts
+/// a program closes its files (a FLUSH to us) while the kernel holds a lock of the
+/// `execve`, and a reader of `stat` waits for that lock: neither would ever go on.
+/// `status` needs no such lock.
+fn has_no_memory(pid: u32) -> bool {
+    let is_size = |line: &[u8]| line.starts_with(b"VmSize:");
+    std::fs::read(format!("/proc/{pid}/status"))
+        .is_ok_and(|status| !status.split(|byte| *byte == b'\n').any(is_size))
 }
 
 /// Reads the line of `/proc/PID/stat`. PF_SIGNALED alone is not enough: a program

@@ -129,7 +129,7 @@ pub fn report(serve: impl FnOnce() -> Result<Mount>) -> Result<()> {
     };
     tell(&answer)?;
     // Not to keep the file system of the place where we were started busy.
-    std::env::set_current_dir("/").map_err(Error::io("changing to /"))?;
+    rustix::process::chdir("/").map_err(|error| Error::io("changing to /")(error.into()))?;
     mounted?.wait()
 }
 

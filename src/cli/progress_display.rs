@@ -23,19 +23,38 @@ pub fn with_progress<T: Send>(
 ) -> Result<T> {
     let progress = Arc::new(Progress::default());
     let _guard = signals::cancel_on_signal(&progress);
+    show(context, title, &progress, work)
+}
+
+/// Does `work` and shows how far it is. A signal ends the program at once: for work
+/// that leaves nothing behind, but may wait for others for ever.
+pub fn with_progress_only<T: Send>(
+    context: &Context,
+    title: &str,
+    work: impl FnOnce(&Arc<Progress>) -> Result<T>,
+) -> Result<T> {
+    show(context, title, &Arc::new(Progress::default()), work)
+}
+
+fn show<T: Send>(
+    context: &Context,
+    title: &str,
+    progress: &Arc<Progress>,
+    work: impl FnOnce(&Arc<Progress>) -> Result<T>,
+) -> Result<T> {
     if context.output.is_quiet() {
-        return work(&progress);
+        return work(progress);
     }
     let (ended, end) = crossbeam_channel::bounded::<()>(0);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             if context.settings.error_is_terminal {
-                draw(title, &progress, &end);
+                draw(title, progress, &end);
             } else {
-                print_lines(context, title, &progress, &end);
+                print_lines(context, title, progress, &end);
             }
         });
-        let result = work(&progress);
+        let result = work(progress);
         // The display ends when the sender is gone.
         drop(ended);
         result

@@ -3,6 +3,7 @@
 
 use super::Result;
 use super::cursor::{Cursor, demand};
+use super::filter::{FILTER_BLOCK_BITS, FILTER_BLOCKS_PER_PAGE};
 use super::header::{HEADER_LEN, ObjectHeader, ObjectKind};
 use crate::base::limits::INDEX_PAGE_LEN;
 use crate::base::{ChunkId, Fingerprint, StoreId};
@@ -19,17 +20,8 @@ pub const HOOK_ENTRY_LEN: usize = Fingerprint::LEN + 8;
 /// Entries of the pack table in a page.
 pub const PACKS_PER_PAGE: usize = PAGE_CONTENT_LEN / 16;
 
-/// Bits of one block of a filter; a key sets its bits in one block.
-const FILTER_BLOCK_BITS: u64 = 512;
-
-/// Blocks of a filter in a page.
-pub const FILTER_BLOCKS_PER_PAGE: u64 = PAGE_CONTENT_LEN as u64 * 8 / FILTER_BLOCK_BITS;
-
 /// Bits of a filter for each key: about one false answer in a hundred.
 const FILTER_BITS_PER_KEY: u64 = 12;
-
-/// Bits that one key sets.
-const FILTER_PROBES: u32 = 6;
 
 /// Where a chunk lies, with the pack as a number in the table of the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -215,39 +207,6 @@ impl Section {
     }
 }
 
-/// Returns the bits of a block of the filter that `key` sets.
-pub fn filter_bits(key: &[u8]) -> [u16; FILTER_PROBES as usize] {
-    let mut hash = super::checksum(key);
-    let mut bits = [0; FILTER_PROBES as usize];
-    for bit in &mut bits {
-        *bit = (hash % FILTER_BLOCK_BITS) as u16;
-        hash /= FILTER_BLOCK_BITS;
-    }
-    bits
-}
-
-/// Tells whether all bits of `key` are set in block `block` (within its page).
-pub fn filter_page_has(page: &[u8], block: u64, key: &[u8]) -> bool {
-    let start = (block % FILTER_BLOCKS_PER_PAGE) as usize * (FILTER_BLOCK_BITS as usize / 8);
-    filter_bits(key).iter().all(|bit| {
-        let byte = page
-            .get(start + usize::from(bit / 8))
-            .copied()
-            .unwrap_or(0xff);
-        byte >> (bit % 8) & 1 == 1
-    })
-}
-
-/// Sets the bits of `key` in block `block` (within its page).
-pub fn filter_page_set(page: &mut [u8], block: u64, key: &[u8]) {
-    let start = (block % FILTER_BLOCKS_PER_PAGE) as usize * (FILTER_BLOCK_BITS as usize / 8);
-    for bit in filter_bits(key) {
-        if let Some(byte) = page.get_mut(start + usize::from(bit / 8)) {
-            *byte |= 1 << (bit % 8);
-        }
-    }
-}
-
 /// Number that binds the header page, which is the last page of an index: what it
 /// says is known only when all others are written.
 pub const HEADER_PAGE_NUMBER: u64 = u64::MAX;
@@ -419,32 +378,6 @@ mod tests {
         assert_eq!(page.len(), INDEX_PAGE_LEN);
         assert!(open_page(&page, 7).unwrap().starts_with(b"abc"));
         assert!(open_page(&page, 8).is_err());
-    }
-
-    #[test]
-    fn filters_know_their_keys_and_few_others() {
-        let section = Section {
-            entry_count: 1000,
-            first_page: 0,
-            filter_page: 0,
-        };
-        let mut pages = vec![vec![0; PAGE_CONTENT_LEN]; section.filter_page_count() as usize];
-        let key = |number: u64| *blake3::hash(&number.to_le_bytes()).as_bytes();
-        for number in 0..1000 {
-            let block = section.filter_block(&key(number));
-            let page = &mut pages[(block / FILTER_BLOCKS_PER_PAGE) as usize];
-            filter_page_set(page, block, &key(number));
-        }
-        let has = |number: u64| {
-            let block = section.filter_block(&key(number));
-            filter_page_has(
-                &pages[(block / FILTER_BLOCKS_PER_PAGE) as usize],
-                block,
-                &key(number),
-            )
-        };
-        assert!((0..1000).all(has));
-        assert!((1000..11_000).filter(|number| has(*number)).count() < 300);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod cursor;
 mod envelope;
 mod error;
+pub mod filter;
 mod frame;
 mod header;
 pub mod index;

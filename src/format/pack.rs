@@ -20,6 +20,10 @@ const DIRECTORY_ENTRY_LEN: usize = 12;
 /// Fingerprints of one chunk that we accept: 1 MiB of blocks.
 const FINGERPRINTS_ACCEPT_MAX: u16 = 256;
 
+/// Length of a window that we accept: as many chunks and fingerprints as one may list.
+const WINDOW_LEN_ACCEPT_MAX: usize = WINDOW_HEADER_LEN
+    + WINDOW_CHUNKS * (ENTRY_LEN + FINGERPRINTS_ACCEPT_MAX as usize * Fingerprint::LEN);
+
 /// One chunk as a window lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackedChunk {
@@ -274,6 +278,8 @@ impl PackFooter {
                 len: cursor.u32()?,
                 first_frame_offset: cursor.u32()?,
             };
+            let bounded = place.len as usize <= WINDOW_LEN_ACCEPT_MAX;
+            demand(bounded, "length of a window", "265,232 at most", place.len)?;
             let end = u64::from(place.pack_offset).saturating_add(u64::from(place.len));
             let inside = end <= u64::from(self.directory_offset);
             demand(
@@ -314,6 +320,24 @@ mod tests {
             bytes[bit / 8] ^= 1 << (bit % 8);
             assert!(decode_window(&bytes).is_err(), "bit {bit}");
         }
+    }
+
+    #[test]
+    fn a_window_longer_than_any_is_refused_before_it_is_read() {
+        let place = WindowPlace {
+            pack_offset: 32,
+            len: WINDOW_LEN_ACCEPT_MAX as u32 + 1,
+            first_frame_offset: 32,
+        };
+        let directory = encode_directory(&[place]);
+        let footer = PackFooter {
+            chunk_count: 1,
+            window_count: 1,
+            directory_offset: 1 << 20,
+            directory_checksum: super::super::checksum(&directory),
+        };
+        assert_eq!(WINDOW_LEN_ACCEPT_MAX, 265_232);
+        assert!(footer.decode_directory(&directory).is_err());
     }
 
     #[test]

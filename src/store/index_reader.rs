@@ -6,9 +6,9 @@ use crate::backend::{Backend, Object};
 use crate::base::limits::INDEX_PAGE_LEN;
 use crate::base::{IndexId, PackId, StoreId};
 use crate::format;
+use crate::format::filter::{FILTER_BLOCKS_PER_PAGE, filter_page_has};
 use crate::format::index::{
-    ChunkEntry, Entry, FILTER_BLOCKS_PER_PAGE, HookEntry, IndexHeader, PACKS_PER_PAGE,
-    PAGE_CONTENT_LEN, Section, filter_page_has, open_page,
+    ChunkEntry, Entry, HookEntry, IndexHeader, PACKS_PER_PAGE, PAGE_CONTENT_LEN, Section, open_page,
 };
 use std::cmp::Ordering;
 use std::sync::Arc;

@@ -5,9 +5,9 @@ use super::index_reader::index_name;
 use crate::backend::{Backend, PendingObject};
 use crate::base::limits::INDEX_PAGE_LEN;
 use crate::base::{IndexId, PackId, StoreId};
+use crate::format::filter::{FILTER_BLOCKS_PER_PAGE, filter_page_set};
 use crate::format::index::{
-    ChunkEntry, Entry, FILTER_BLOCKS_PER_PAGE, HookEntry, IndexHeader, PACKS_PER_PAGE,
-    PAGE_CONTENT_LEN, Section, filter_page_set, seal_page,
+    ChunkEntry, Entry, HookEntry, IndexHeader, PACKS_PER_PAGE, PAGE_CONTENT_LEN, Section, seal_page,
 };
 use std::sync::Arc;
 

@@ -51,7 +51,7 @@ pub const CONFIG_NAME: &str = "config.json";
 const KEY_NAME: &str = "keys/1";
 
 /// Level of zstd where none is asked for; docs/decisions/0003-compression-level.md.
-pub const DEFAULT_LEVEL: i32 = 3;
+pub const DEFAULT_LEVEL: i32 = 1;
 
 /// Threads that hash and compress at most, so that segments in flight stay bounded.
 const POOL_THREADS_MAX: usize = 16;

@@ -13,7 +13,7 @@ use super::error::{Error, Result};
 use super::output::{Output, PackNews, PackSlot, Unindexed, Written};
 use super::pack_writer::FinishedPack;
 use super::segment::{FillSegment, Segment, WriterStats};
-use super::writer_state::{NewChunk, Permit, Permits, SegmentDone, Waiting};
+use super::writer_state::{NewChunk, PendingRun, Permit, Permits, SegmentDone, Waiting};
 use crate::base::ChunkId;
 use crate::format::{ContentKind, FrameHeader};
 use parking_lot::{Condvar, Mutex};
@@ -216,7 +216,7 @@ impl ChunkWriter {
         });
         match placed {
             Ok(runs) => {
-                let needed = needed_chunk(&runs).map_or(0, |number| number + 1);
+                let needed = PendingRun::newest_chunk(&runs).map_or(0, |number| number + 1);
                 let oldest = turn.dedup.oldest_recent();
                 self.waiting.lock().push_back(Waiting {
                     runs,
@@ -491,14 +491,6 @@ impl ChunkWriter {
     pub fn reader(&self) -> &Arc<ChunkReader> {
         self.store.reader()
     }
-}
-
-fn needed_chunk(runs: &[super::writer_state::PendingRun]) -> Option<u64> {
-    let new = runs.iter().filter_map(|run| match run.target {
-        super::writer_state::Target::New(number) => Some(number),
-        super::writer_state::Target::Known(_) => None,
-    });
-    new.max()
 }
 
 fn panicked(doing: &str) -> Error {

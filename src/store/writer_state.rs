@@ -49,6 +49,15 @@ impl PendingRun {
         }
     }
 
+    /// Returns the highest number of a new chunk that `runs` name.
+    pub fn newest_chunk(runs: &[Self]) -> Option<u64> {
+        let new = runs.iter().filter_map(|run| match run.target {
+            Target::New(number) => Some(number),
+            Target::Known(_) => None,
+        });
+        new.max()
+    }
+
     /// Returns the extent, given the id of the chunk.
     pub fn extent(&self, chunk: ChunkId) -> Extent {
         Extent {

@@ -4,7 +4,7 @@ use crate::base::{ReadAt, format_byte_len};
 use crate::cli::context::{Context, resolve};
 use crate::cli::error::{Error, Result};
 use crate::cli::output::printable;
-use crate::cli::progress_display::with_progress;
+use crate::cli::progress_display::{with_progress, with_progress_only};
 use crate::{snapshot, source};
 use clap::Args;
 use std::io;
@@ -48,7 +48,7 @@ pub fn run(arguments: &RestoreArguments, context: &Context) -> Result<()> {
             let message = "an image on a terminal helps nobody; redirect standard output";
             return Err(Error::Usage(message.to_owned()));
         }
-        return with_progress(context, &title, |progress| {
+        return with_progress_only(context, &title, |progress| {
             let mut output = io::stdout().lock();
             Ok(snapshot::restore_stream(&image, &mut output, progress)?)
         });

@@ -1,0 +1,6 @@
+//! What single system calls do on a mount. Needs root and /dev/fuse.
+
+mod damage;
+mod drafts;
+mod look;
+mod support;

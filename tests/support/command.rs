@@ -79,6 +79,11 @@ pub fn shell(script: &str, variables: &[(&str, &OsStr)]) -> Finished {
     run(bash(script, variables), LIMIT)
 }
 
+/// Like [`shell`], but may take no longer than `limit`.
+pub fn shell_within(limit: Duration, script: &str, variables: &[(&str, &OsStr)]) -> Finished {
+    run(bash(script, variables), limit)
+}
+
 /// Runs a bash script that must succeed and returns its standard output, trimmed.
 #[track_caller]
 pub fn shell_ok(script: &str, variables: &[(&str, &OsStr)]) -> String {

@@ -16,7 +16,8 @@ mod scratch;
 mod sparse;
 
 pub use command::{
-    Finished, kill_group, shell, shell_ok, spawn_shell, tintype, tintype_ok, wait_until,
+    Finished, kill_group, shell, shell_ok, shell_within, spawn_shell, tintype, tintype_ok,
+    wait_until,
 };
 pub use images::{Rng, dense_image, random_file, sparse_image};
 pub use library::{expect_content, listed, open_catalog};

@@ -104,6 +104,33 @@ os._exit(0)' $IMG $C/a",
     fixture.expect_one("a", &fixture.scratch.join("img.raw"));
 }
 
+/// The child of a fork closes the draft inside execve, while the kernel holds a lock that
+/// a reader of /proc/PID/stat waits for. A handler of that FLUSH which reads it before it
+/// answers waits for itself, and so does every `ps` on the machine.
+#[test]
+fn a_program_that_starts_another_while_its_draft_is_open() {
+    needs!("fuse", "python3");
+    let fixture = Fixture::new();
+    let (create, source) = (
+        fixture.point().join("create"),
+        fixture.scratch.join("img.raw"),
+    );
+    let variables: &[(&str, &OsStr)] = &[("IMG", source.as_os_str()), ("C", create.as_os_str())];
+    let script = "python3 -c 'import os, subprocess, sys
+data = open(sys.argv[1], \"rb\").read()
+fd = os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT)
+os.write(fd, data[:8 << 20])
+for _ in range(20):
+    # A plain fork: vfork would share the table of open files until the exec.
+    subprocess.run([\"true\"], close_fds=False, preexec_fn=lambda: None)
+    os.posix_spawn(\"/bin/true\", [\"true\"], {})
+os.pwrite(fd, data[8 << 20:], 8 << 20)
+os.close(fd)' $IMG $C/a";
+    let limit = Duration::from_secs(20);
+    super::support::shell_within(limit, script, variables).expect_ok("the writer goes on");
+    fixture.expect_one("a", &source);
+}
+
 #[test]
 fn a_stale_mount_is_cleaned() {
     needs!("fuse");

@@ -1,11 +1,11 @@
 //! The requests of the kernel: convert, ask the tree, reply.
 
 use crate::fuse::answer::{answer, answer_after_publications, answer_later};
-use crate::fuse::convert::{attributes, file_type, timestamp};
+use crate::fuse::convert::{attributes, timestamp};
 use crate::tree::{AttributeChange, Caching, CopyRange, Creation, Entry, Error, Kind, Tree};
 use fuser::{
-    BsdFileFlags, CopyFileRangeFlags, FileHandle, FileType, Filesystem, FopenFlags, Generation,
-    INodeNo, InitFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr,
+    BsdFileFlags, CopyFileRangeFlags, FileHandle, Filesystem, FopenFlags, Generation, INodeNo,
+    InitFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr,
     ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek,
     ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
@@ -17,12 +17,8 @@ use std::time::{Duration, SystemTime};
 
 /// Requests that the kernel may have under way in the background (read-ahead).
 const BACKGROUND_MAX: u16 = 64;
-/// `.` and `..` come first in a directory.
-const DOTS: u64 = 2;
 /// Bytes that one read may ask for.
 const READ_LEN_MAX: usize = 16 << 20;
-const STATFS_BLOCK: u32 = 4096;
-const NAME_LEN_MAX: u32 = 255;
 
 /// The adapter.
 pub(super) struct Adapter {
@@ -52,7 +48,7 @@ fn reply_entry(reply: ReplyEntry, entry: Entry) {
     );
 }
 
-fn refused<T>(kind: Kind) -> crate::tree::Result<T> {
+pub(super) fn refused<T>(kind: Kind) -> crate::tree::Result<T> {
     Err(Error::from(kind))
 }
 
@@ -128,22 +124,7 @@ impl Filesystem for Adapter {
             accessed_at: atime.map(timestamp),
             modified_at: mtime.map(timestamp),
         };
-        let work = move |tree: &Arc<Tree>| {
-            let draft = tree.draft(inode.0)?;
-            if let Some(len) = size {
-                draft.set_len(len)?;
-            }
-            draft.change(&change);
-            tree.attributes(inode.0)
-        };
-        let accept = |reply: ReplyAttr, (found, lifetime)| {
-            reply.attr(&lifetime, &attributes(&found));
-        };
-        if size.is_some() {
-            answer_later(&self.tree, reply, work, accept);
-        } else {
-            answer(reply, || work(&self.tree), accept);
-        }
+        self.change_draft(inode, size, change, reply);
     }
 
     fn readlink(&self, _req: &Request, inode: INodeNo, reply: ReplyData) {
@@ -238,15 +219,9 @@ impl Filesystem for Adapter {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
-        let (name, new_name) = (name.as_bytes().to_vec(), new_name.as_bytes().to_vec());
-        let work = move |tree: &Arc<Tree>| {
-            if !(flags - RenameFlags::RENAME_NOREPLACE).is_empty() {
-                return refused(Kind::Invalid);
-            }
-            let keeps_target = flags.contains(RenameFlags::RENAME_NOREPLACE);
-            tree.rename((parent.0, &name), (new_parent.0, &new_name), keeps_target)
-        };
-        answer_later(&self.tree, reply, work, |reply, ()| reply.ok());
+        let old = (parent.0, name.as_bytes().to_vec());
+        let new = (new_parent.0, new_name.as_bytes().to_vec());
+        self.rename_draft(old, new, flags, reply);
     }
 
     fn open(&self, _req: &Request, inode: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
@@ -321,27 +296,7 @@ impl Filesystem for Adapter {
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        let draft = match self.tree.draft(inode.0) {
-            Ok(draft) => draft,
-            Err(error) => return reply.error(crate::fuse::errno::errno(&error)),
-        };
-        let written = |reply: ReplyWrite, count: usize| {
-            reply.written(u32::try_from(count).unwrap_or(u32::MAX));
-        };
-        if draft.is_settled() || draft.is_behind() {
-            let data = data.to_vec();
-            let work = move |_: &Arc<Tree>| {
-                draft.throttle();
-                draft.write(offset, &data).map(|()| data.len())
-            };
-            answer_later(&self.tree, reply, work, written);
-        } else {
-            answer(
-                reply,
-                || draft.write(offset, data).map(|()| data.len()),
-                written,
-            );
-        }
+        self.write_draft(inode, offset, data, reply);
     }
 
     fn flush(
@@ -352,22 +307,7 @@ impl Filesystem for Adapter {
         _lock_owner: LockOwner,
         reply: ReplyEmpty,
     ) {
-        let pid = req.pid();
-        let is_writer = self
-            .tree
-            .opened(fh.0)
-            .is_ok_and(|open| open.as_draft().is_some_and(|(_, is_writer)| is_writer));
-        if !is_writer {
-            return reply.ok();
-        }
-        let work = move |tree: &Arc<Tree>| {
-            let open = tree.opened(fh.0)?;
-            match open.as_draft() {
-                Some((draft, true)) => draft.flush(crate::tree::is_killed(pid)),
-                _ => Ok(()),
-            }
-        };
-        answer_later(&self.tree, reply, work, |reply, ()| reply.ok());
+        self.flush_draft(req.pid(), fh, reply);
     }
 
     fn release(
@@ -380,16 +320,7 @@ impl Filesystem for Adapter {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
-        if !writes(flags) {
-            return answer(reply, || Ok(self.tree.close(fh.0)), |reply, ()| reply.ok());
-        }
-        let delay = self.release_delay;
-        let work = move |tree: &Arc<Tree>| {
-            std::thread::sleep(delay);
-            tree.close(fh.0);
-            Ok(())
-        };
-        answer_later(&self.tree, reply, work, |reply, ()| reply.ok());
+        self.release_handle(fh, writes(flags), reply);
     }
 
     fn fsync(
@@ -400,11 +331,7 @@ impl Filesystem for Adapter {
         _datasync: bool,
         reply: ReplyEmpty,
     ) {
-        let work = move |tree: &Arc<Tree>| match tree.opened(fh.0)?.as_draft() {
-            Some((draft, _)) => draft.sync(),
-            None => Ok(()),
-        };
-        answer_later(&self.tree, reply, work, |reply, ()| reply.ok());
+        self.sync_draft(fh, reply);
     }
 
     fn opendir(&self, _req: &Request, inode: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
@@ -420,34 +347,9 @@ impl Filesystem for Adapter {
         inode: INodeNo,
         fh: FileHandle,
         offset: u64,
-        mut reply: ReplyDirectory,
+        reply: ReplyDirectory,
     ) {
-        let work = || {
-            let open = self.tree.opened(fh.0)?;
-            if offset == 0 {
-                open.rewind(self.tree.list(inode.0)?);
-            }
-            open.listing()
-        };
-        let listing = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)) {
-            Ok(Ok(listing)) => listing,
-            Ok(Err(error)) => return reply.error(crate::fuse::errno::errno(&error)),
-            Err(_) => return reply.error(fuser::Errno::EIO),
-        };
-        for (place, name) in [(0, "."), (1, "..")] {
-            if offset <= place && reply.add(inode, place + 1, FileType::Directory, name) {
-                return reply.ok();
-            }
-        }
-        let start = offset.saturating_sub(DOTS);
-        let first = usize::try_from(start).unwrap_or(usize::MAX);
-        for (place, entry) in (start + DOTS + 1..).zip(listing.entries(first)) {
-            let name = OsStr::from_bytes(&entry.name);
-            if reply.add(INodeNo(entry.inode), place, file_type(entry.kind), name) {
-                break;
-            }
-        }
-        reply.ok();
+        self.read_directory(inode, fh, offset, reply);
     }
 
     fn readdirplus(
@@ -456,45 +358,9 @@ impl Filesystem for Adapter {
         inode: INodeNo,
         fh: FileHandle,
         offset: u64,
-        mut reply: ReplyDirectoryPlus,
+        reply: ReplyDirectoryPlus,
     ) {
-        let work = || {
-            let open = self.tree.opened(fh.0)?;
-            if offset == 0 {
-                open.rewind(self.tree.list(inode.0)?);
-            }
-            Ok((open.listing()?, self.tree.attributes(inode.0)?.0))
-        };
-        let (listing, own) = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)) {
-            Ok(Ok(found)) => found,
-            Ok(Err(error)) => return reply.error(crate::fuse::errno::errno(&error)),
-            Err(_) => return reply.error(fuser::Errno::EIO),
-        };
-        for (place, name) in [(0, "."), (1, "..")] {
-            // The kernel counts no look-up for these two.
-            let own = attributes(&own);
-            if offset <= place
-                && reply.add(inode, place + 1, name, &Duration::ZERO, &own, Generation(0))
-            {
-                return reply.ok();
-            }
-        }
-        let start = offset.saturating_sub(DOTS);
-        let first = usize::try_from(start).unwrap_or(usize::MAX);
-        for (place, listed) in (start + DOTS + 1..).zip(listing.entries(first)) {
-            // It may be gone since the directory was opened.
-            let Ok(entry) = self.tree.look_up_listed(&listed) else {
-                continue;
-            };
-            let lifetime = entry.name_lifetime.min(entry.attributes_lifetime);
-            let name = OsStr::from_bytes(&listed.name);
-            let found = attributes(&entry.attributes);
-            if reply.add(found.ino, place, name, &lifetime, &found, Generation(0)) {
-                self.tree.forget(found.ino.0, 1);
-                break;
-            }
-        }
-        reply.ok();
+        self.read_directory_plus(inode, fh, offset, reply);
     }
 
     fn releasedir(
@@ -521,24 +387,7 @@ impl Filesystem for Adapter {
     }
 
     fn statfs(&self, _req: &Request, _inode: INodeNo, reply: ReplyStatfs) {
-        answer(
-            reply,
-            || self.tree.space(),
-            |reply, (available, total)| {
-                let block = u64::from(STATFS_BLOCK);
-                let (free, all) = (available / block, total / block);
-                reply.statfs(
-                    all,
-                    free,
-                    free,
-                    0,
-                    0,
-                    STATFS_BLOCK,
-                    NAME_LEN_MAX,
-                    STATFS_BLOCK,
-                );
-            },
-        );
+        self.show_space(reply);
     }
 
     fn setxattr(
@@ -557,20 +406,11 @@ impl Filesystem for Adapter {
     }
 
     fn getxattr(&self, _req: &Request, inode: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        let work = || self.tree.xattr(inode.0, name.as_bytes());
-        answer(reply, work, |reply, value| reply_sized(reply, size, &value));
+        self.read_xattr(inode, name.as_bytes(), size, reply);
     }
 
     fn listxattr(&self, _req: &Request, inode: INodeNo, size: u32, reply: ReplyXattr) {
-        let work = || {
-            let mut names = vec![];
-            for (name, _) in self.tree.xattrs(inode.0)? {
-                names.extend(name);
-                names.push(0);
-            }
-            Ok(names)
-        };
-        answer(reply, work, |reply, names| reply_sized(reply, size, &names));
+        self.list_xattrs(inode, size, reply);
     }
 
     fn removexattr(&self, _req: &Request, inode: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -588,20 +428,7 @@ impl Filesystem for Adapter {
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        let work = move |tree: &Arc<Tree>| {
-            let draft = tree.draft(inode.0)?;
-            let end = offset.checked_add(length).ok_or(Kind::TooLarge)?;
-            let keeps_size = mode & libc::FALLOC_FL_KEEP_SIZE != 0;
-            let len_min = if keeps_size { 0 } else { end };
-            match mode & !libc::FALLOC_FL_KEEP_SIZE {
-                0 if keeps_size => Ok(()),
-                0 => draft.extend(end),
-                libc::FALLOC_FL_PUNCH_HOLE if keeps_size => draft.zero(offset..end, 0),
-                libc::FALLOC_FL_ZERO_RANGE => draft.zero(offset..end, len_min),
-                _ => refused(Kind::Unsupported),
-            }
-        };
-        answer_later(&self.tree, reply, work, |reply, ()| reply.ok());
+        self.allocate(inode, offset, length, mode, reply);
     }
 
     fn lseek(
@@ -613,16 +440,7 @@ impl Filesystem for Adapter {
         whence: i32,
         reply: ReplyLseek,
     ) {
-        let work = || {
-            let offset = u64::try_from(offset).map_err(|_| Kind::NoSuchPlace)?;
-            let place = match whence {
-                libc::SEEK_DATA => self.tree.seek(fh.0, offset, false)?,
-                libc::SEEK_HOLE => self.tree.seek(fh.0, offset, true)?,
-                _ => return refused(Kind::Invalid),
-            };
-            i64::try_from(place).map_err(|_| Kind::TooLarge.into())
-        };
-        answer(reply, work, |reply, place| reply.offset(place));
+        self.seek_place(fh, offset, whence, reply);
     }
 
     fn copy_file_range(
@@ -663,16 +481,5 @@ impl Filesystem for Adapter {
         reply: fuser::ReplyIoctl,
     ) {
         reply.error(fuser::Errno::ENOTTY);
-    }
-}
-
-fn reply_sized(reply: ReplyXattr, size: u32, value: &[u8]) {
-    let len = u32::try_from(value.len()).unwrap_or(u32::MAX);
-    if size == 0 {
-        reply.size(len);
-    } else if len > size {
-        reply.error(fuser::Errno::ERANGE);
-    } else {
-        reply.data(value);
     }
 }

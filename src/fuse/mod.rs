@@ -2,9 +2,12 @@
 //! the life of the mount itself.
 
 mod answer;
+mod changes;
 mod convert;
+mod directories;
 mod errno;
 mod filesystem;
+mod looks;
 mod mount_point;
 mod session;
 

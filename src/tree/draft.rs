@@ -9,9 +9,7 @@ use crate::base::{ByteLen, ByteOffset, Extent, SnapshotId, Timestamp, is_zero};
 use crate::image::Image;
 use crate::snapshot::{Catalog, Snapshot};
 use crate::store::Store;
-use crate::tree::attributes::{AttributeChange, Attributes, FileKind};
 use crate::tree::content::Content;
-use crate::tree::ingest::Wake;
 use crate::tree::publications::Publications;
 use crate::tree::record::{DraftId, Publication, Record, remove_files};
 use crate::tree::rule::History;
@@ -22,22 +20,14 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 /// How long a published name stays.
 const GRACE: Duration = Duration::from_secs(30);
-/// Bytes of one kind of extended attributes that are remembered for a draft.
-const XATTR_LEN_MAX: usize = 64 << 10;
-/// Bytes that wait in the spool before writers are slowed down.
-const BACKLOG_LIMIT: ByteLen = 1 << 30;
-/// How long one write is held back at most.
-const THROTTLE: Duration = Duration::from_secs(2);
-/// Bytes that leave the spool before its space is freed.
-pub(super) const CHECKPOINT_LEN: ByteLen = 1 << 30;
 /// Bits of a mode that give a program rights of its owner.
-const PRIVILEGE_BITS: u32 = 0o6000;
+pub(super) const PRIVILEGE_BITS: u32 = 0o6000;
 
 /// What all drafts of a mount share.
 pub(super) struct Shared {
@@ -68,10 +58,10 @@ pub(super) struct State {
     pub(super) mode: u32,
     pub(super) uid: u32,
     pub(super) gid: u32,
-    accessed_at: Timestamp,
-    modified_at: Timestamp,
-    changed_at: Timestamp,
-    xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub(super) accessed_at: Timestamp,
+    pub(super) modified_at: Timestamp,
+    pub(super) changed_at: Timestamp,
+    pub(super) xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
     pub(super) body: Body,
     pub(super) history: History,
     /// Changed since everything was prepared last.
@@ -94,8 +84,8 @@ pub struct Draft {
     pub(super) work: Mutex<()>,
     pub(super) activity: RwLock<()>,
     pub(super) state: Mutex<State>,
-    is_ingesting: AtomicBool,
-    backlog_shrank: Condvar,
+    pub(super) is_ingesting: AtomicBool,
+    pub(super) backlog_shrank: Condvar,
 }
 
 /// Who makes a draft, and how.
@@ -216,86 +206,6 @@ impl Draft {
         self.len() == 0
     }
 
-    /// Returns what `stat` shows.
-    pub fn attributes(&self) -> Attributes {
-        let len_bytes = self.len();
-        let state = self.state.lock();
-        let allocated_len_bytes = match &state.body {
-            // Exact numbers would need a walk through the map.
-            Body::Working(_) => len_bytes,
-            Body::Published(_, snapshot) => snapshot.manifest.allocated_len_bytes,
-        };
-        Attributes {
-            inode: self.inode,
-            kind: FileKind::File,
-            mode: u16::try_from(state.mode & 0o7777).unwrap_or(0o600),
-            link_count: u32::from(!state.history.is_removed),
-            uid: state.uid,
-            gid: state.gid,
-            len_bytes,
-            allocated_len_bytes,
-            accessed_at: state.accessed_at,
-            modified_at: state.modified_at,
-            changed_at: state.changed_at,
-        }
-    }
-
-    /// Changes owner, permissions and times; accepted for what is published too.
-    pub fn change(&self, change: &AttributeChange) {
-        let mut state = self.state.lock();
-        if change.uid.is_some() || change.gid.is_some() {
-            state.mode &= !PRIVILEGE_BITS;
-        }
-        state.mode = change.mode.map_or(state.mode, |mode| mode & 0o7777);
-        state.uid = change.uid.unwrap_or(state.uid);
-        state.gid = change.gid.unwrap_or(state.gid);
-        state.accessed_at = change.accessed_at.unwrap_or(state.accessed_at);
-        state.modified_at = change.modified_at.unwrap_or(state.modified_at);
-        state.changed_at = Timestamp::now();
-    }
-
-    /// Remembers an extended attribute, or forgets it.
-    pub fn set_xattr(&self, name: &[u8], value: Option<&[u8]>) -> Result<()> {
-        let mut state = self.state.lock();
-        let Some(value) = value else {
-            return state
-                .xattrs
-                .remove(name)
-                .map(drop)
-                .ok_or(Kind::NoData.into());
-        };
-        let held: usize = state
-            .xattrs
-            .iter()
-            .map(|(name, value)| name.len() + value.len())
-            .sum();
-        if held + name.len() + value.len() > XATTR_LEN_MAX {
-            return Err(Kind::TooMuch.into());
-        }
-        state.xattrs.insert(name.to_vec(), value.to_vec());
-        Ok(())
-    }
-
-    /// Returns the extended attributes.
-    pub fn xattrs(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
-        self.state
-            .lock()
-            .xattrs
-            .iter()
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect()
-    }
-
-    /// Returns one extended attribute.
-    pub fn xattr(&self, name: &[u8]) -> Result<Vec<u8>> {
-        self.state
-            .lock()
-            .xattrs
-            .get(name)
-            .cloned()
-            .ok_or(Kind::NoData.into())
-    }
-
     /// Fills the start of `target`; shorter only at the end.
     pub fn read(&self, offset: ByteOffset, target: &mut [u8]) -> Result<usize> {
         match self.body() {
@@ -392,26 +302,6 @@ impl Draft {
         Ok(())
     }
 
-    /// Tells whether the writer is so far ahead that its next write should wait.
-    pub fn is_behind(&self) -> bool {
-        matches!(self.body(), Body::Working(content) if content.backlog() > BACKLOG_LIMIT)
-    }
-
-    /// Waits until the ingester has caught up a little; bounded.
-    pub fn throttle(&self) {
-        let deadline = Instant::now() + THROTTLE;
-        let mut state = self.state.lock();
-        while matches!(&state.body, Body::Working(content) if content.backlog() > BACKLOG_LIMIT) {
-            if self
-                .backlog_shrank
-                .wait_until(&mut state, deadline)
-                .timed_out()
-            {
-                return;
-            }
-        }
-    }
-
     /// Makes the image shorter or longer. Emptied, it begins anew.
     pub fn set_len(&self, len: ByteLen) -> Result<()> {
         if len == 0 {
@@ -455,52 +345,6 @@ impl Draft {
             state.failure = Some((failed.kind(), failed.to_string()));
         }
         state.history.is_failed = true;
-    }
-
-    /// Starts the ingester if it has something to do and is not at it.
-    pub(super) fn start_ingest(&self) {
-        let Body::Working(content) = self.body() else {
-            return;
-        };
-        if !content.has_work() || self.is_ingesting.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        if let Some(own) = self.own.upgrade() {
-            self.shared.pool.run_urgent(move || own.ingest(&content));
-        }
-    }
-
-    fn ingest(&self, content: &Arc<Content>) {
-        let own = Weak::clone(&self.own);
-        let wake: Wake = Arc::new(move || {
-            if let Some(own) = own.upgrade() {
-                own.start_ingest();
-            }
-        });
-        loop {
-            let turn = self.work.lock();
-            let stepped = content.ingest_step(&wake).and_then(|any| {
-                if content.settled_len() >= CHECKPOINT_LEN {
-                    self.checkpoint(content)?;
-                }
-                Ok(any)
-            });
-            drop(turn);
-            self.backlog_shrank.notify_all();
-            match stepped {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(error) => {
-                    self.fail(&error);
-                    break;
-                }
-            }
-        }
-        self.is_ingesting.store(false, Ordering::Release);
-        // What came after the last look found us still at it.
-        if self.state.lock().failure.is_none() {
-            self.start_ingest();
-        }
     }
 
     /// Returns the record of the draft as it is now.

@@ -9,6 +9,8 @@ mod create_dir;
 mod directory;
 mod disk_image;
 mod draft;
+mod draft_attributes;
+mod draft_ingest;
 pub mod drafts;
 mod error;
 mod files;

@@ -22,7 +22,10 @@ fn a_read_that_touches_damage_fails_and_is_never_cut() {
         }
     }
     // The chunks are in the largest pack; one byte in its middle is changed.
-    let largest = packs.iter().max_by_key(|pack| pack.metadata().unwrap().len()).unwrap();
+    let largest = packs
+        .iter()
+        .max_by_key(|pack| pack.metadata().unwrap().len())
+        .unwrap();
     let mut content = fs::read(largest.path()).unwrap();
     let middle = content.len() / 2;
     content[middle] ^= 0xff;
@@ -36,7 +39,10 @@ fn a_read_that_touches_damage_fails_and_is_never_cut() {
         let mut found = vec![0; 128 << 10];
         match file.read_at(&mut found, offset as u64) {
             Ok(count) if count == found.len() => {
-                assert!(found == data[offset..offset + count], "wrong bytes at {offset}");
+                assert!(
+                    found == data[offset..offset + count],
+                    "wrong bytes at {offset}"
+                );
             }
             // The kernel gives what lies in whole pages before the damage, as of any
             // disk; the rest of the same range is then an error, not the end.

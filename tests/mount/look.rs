@@ -27,7 +27,10 @@ fn sizes_and_holes_are_exact() {
     let file = File::open(&image).unwrap();
     assert_eq!(seek(&file, SeekFrom::Data(0)).unwrap(), 1 << 30);
     assert_eq!(seek(&file, SeekFrom::Hole(0)).unwrap(), 0);
-    assert_eq!(seek(&file, SeekFrom::Hole((1 << 30) + 1)).unwrap(), (1 << 30) + 3 * 4096);
+    assert_eq!(
+        seek(&file, SeekFrom::Hole((1 << 30) + 1)).unwrap(),
+        (1 << 30) + 3 * 4096
+    );
     assert!(seek(&file, SeekFrom::Data((1 << 30) + 3 * 4096)).is_err());
     assert!(seek(&file, SeekFrom::Hole((1 << 40) + 5)).is_err());
     let mut found = vec![0; data.len()];
@@ -35,11 +38,15 @@ fn sizes_and_holes_are_exact() {
     assert!(found == data);
     assert!(File::options().write(true).open(&image).is_err());
     assert_eq!(
-        fs::write(mounted.path("snapshots/x"), "").unwrap_err().raw_os_error(),
+        fs::write(mounted.path("snapshots/x"), "")
+            .unwrap_err()
+            .raw_os_error(),
         Some(libc::EROFS)
     );
     assert_eq!(
-        fs::create_dir(mounted.path("create/x")).unwrap_err().raw_os_error(),
+        fs::create_dir(mounted.path("create/x"))
+            .unwrap_err()
+            .raw_os_error(),
         Some(libc::EPERM)
     );
 }
@@ -63,10 +70,15 @@ fn changes_of_another_process_show_within_a_second() {
         labels.tags = vec!["kept".to_owned()];
     };
     other.revise(&id, rename).unwrap();
-    wait_for(second, || mounted.path("snapshots/web/two/disk.img").exists() && !one.exists());
+    wait_for(second, || {
+        mounted.path("snapshots/web/two/disk.img").exists() && !one.exists()
+    });
     assert_eq!(names(&mounted.path("by-tag/kept")), ["web@two"]);
     let json = fs::read_to_string(mounted.path("by-tag/kept/web@two/snapshot.json")).unwrap();
-    assert!(json.contains("\"two\"") && json.contains("\"kept\""), "{json}");
+    assert!(
+        json.contains("\"two\"") && json.contains("\"kept\""),
+        "{json}"
+    );
 
     other.delete(&id).unwrap();
     wait_for(second, || names(&mounted.path("snapshots")).is_empty());
@@ -94,7 +106,9 @@ fn directories_are_listed_whole_and_numbers_stay() {
     let mounted = fixture.mount();
     assert_eq!(inode(&mounted.path("snapshots/web/000/disk.img")), first);
     assert_eq!(
-        fs::read_link(mounted.path("snapshots/web/latest")).unwrap().to_str(),
+        fs::read_link(mounted.path("snapshots/web/latest"))
+            .unwrap()
+            .to_str(),
         Some("299")
     );
 }

@@ -18,7 +18,11 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// Tells whether mounts are possible here, and says so loudly if they are not.
 pub fn can_mount() -> bool {
     let is_root = fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
-    let has_fuse = File::options().read(true).write(true).open("/dev/fuse").is_ok();
+    let has_fuse = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/fuse")
+        .is_ok();
     if !is_root || !has_fuse {
         eprintln!("SKIPPED: no root or no /dev/fuse; nothing about mounts was tested");
     }
@@ -31,7 +35,9 @@ pub struct Fixture {
 
 impl Fixture {
     pub fn new() -> Self {
-        let fixture = Self { folder: tempfile::tempdir().unwrap() };
+        let fixture = Self {
+            folder: tempfile::tempdir().unwrap(),
+        };
         let backend = LocalBackend::create(&fixture.store()).unwrap();
         Store::init(&backend, &InitOptions::default()).unwrap();
         fixture
@@ -47,7 +53,10 @@ impl Fixture {
 
     pub fn catalog(&self) -> Arc<Catalog> {
         let backend: Arc<dyn Backend> = Arc::new(LocalBackend::open(&self.store()).unwrap());
-        let options = OpenOptions { thread_count: 2, ..OpenOptions::default() };
+        let options = OpenOptions {
+            thread_count: 2,
+            ..OpenOptions::default()
+        };
         Catalog::open(Store::open(backend, &options).unwrap()).unwrap()
     }
 
@@ -61,7 +70,11 @@ impl Fixture {
         let mut options = MountOptions::new(&place);
         change(&mut options);
         let handle = mount(&self.catalog(), &options).unwrap();
-        Mounted { watchdog: Some(watch(&place)), handle: Some(handle), place }
+        Mounted {
+            watchdog: Some(watch(&place)),
+            handle: Some(handle),
+            place,
+        }
     }
 }
 
@@ -80,7 +93,10 @@ impl Mounted {
     /// is under way is waited for.
     pub fn abort(mut self) {
         abort(&self.place);
-        let _ = std::process::Command::new("umount").arg("-l").arg(&self.place).status();
+        let _ = std::process::Command::new("umount")
+            .arg("-l")
+            .arg(&self.place)
+            .status();
         self.watchdog = None;
         // The locks of drafts go with the process in life; here, with the value.
         drop(self.handle.take());
@@ -143,8 +159,9 @@ pub fn wait_for(limit: Duration, mut check: impl FnMut() -> bool) -> Duration {
 
 pub fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap();
-    let mut names: Vec<String> =
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     names
 }

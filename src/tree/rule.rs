@@ -87,77 +87,78 @@ mod tests {
         published
     }
 
+    const CASES: [(&str, &[Step], usize); 16] = [
+        ("cp", &[Open, Data, Flush, Release], 1),
+        (
+            "dd: FLUSH right after open",
+            &[Open, Flush, Data, Flush, Release],
+            1,
+        ),
+        (
+            "group redirect",
+            &[Open, Flush, Data, Flush, Data, Flush, Flush, Release],
+            1,
+        ),
+        (
+            "qemu-img convert",
+            &[
+                Open, Truncate, Zeros, Flush, Release, Open, Data, Flush, Release,
+            ],
+            1,
+        ),
+        (
+            "qemu-img create",
+            &[Open, Truncate, Zeros, Flush, Release],
+            0,
+        ),
+        ("truncate only", &[Open, Truncate, Flush, Release], 0),
+        (
+            "truncate, then rename",
+            &[Open, Truncate, Flush, Release, RenameToFinal],
+            1,
+        ),
+        (
+            "losetup: writes before RELEASE",
+            &[Open, Flush, Data, Release],
+            1,
+        ),
+        (
+            "mmap: pages after FLUSH",
+            &[Open, Truncate, Flush, Data, Release],
+            1,
+        ),
+        ("killed cp", &[Open, Data, KilledFlush, Release], 0),
+        (
+            "killed cp, resumed",
+            &[Open, Data, KilledFlush, Release, Open, Data, Flush, Release],
+            1,
+        ),
+        (
+            "two writers",
+            &[Open, Open, Data, Flush, Release, Data, Flush, Release],
+            1,
+        ),
+        (
+            "dd two passes",
+            &[Open, Data, Flush, Release, Open, Data, Flush, Release],
+            2,
+        ),
+        (
+            "probe of what is published",
+            &[Open, Data, Flush, Release, Open, Flush, Release],
+            1,
+        ),
+        ("full disk", &[Open, Data, Fail, Flush, Release], 0),
+        (
+            "removed while open",
+            &[Open, Data, Unlink, Flush, Release],
+            0,
+        ),
+    ];
+
     #[test]
     fn each_tool_leaves_what_it_should() {
-        let cases: [(&str, &[Step], usize); 16] = [
-            ("cp", &[Open, Data, Flush, Release], 1),
-            (
-                "dd: FLUSH right after open",
-                &[Open, Flush, Data, Flush, Release],
-                1,
-            ),
-            (
-                "group redirect",
-                &[Open, Flush, Data, Flush, Data, Flush, Flush, Release],
-                1,
-            ),
-            (
-                "qemu-img convert",
-                &[
-                    Open, Truncate, Zeros, Flush, Release, Open, Data, Flush, Release,
-                ],
-                1,
-            ),
-            (
-                "qemu-img create",
-                &[Open, Truncate, Zeros, Flush, Release],
-                0,
-            ),
-            ("truncate only", &[Open, Truncate, Flush, Release], 0),
-            (
-                "truncate, then rename",
-                &[Open, Truncate, Flush, Release, RenameToFinal],
-                1,
-            ),
-            (
-                "losetup: writes before RELEASE",
-                &[Open, Flush, Data, Release],
-                1,
-            ),
-            (
-                "mmap: pages after FLUSH",
-                &[Open, Truncate, Flush, Data, Release],
-                1,
-            ),
-            ("killed cp", &[Open, Data, KilledFlush, Release], 0),
-            (
-                "killed cp, resumed",
-                &[Open, Data, KilledFlush, Release, Open, Data, Flush, Release],
-                1,
-            ),
-            (
-                "two writers",
-                &[Open, Open, Data, Flush, Release, Data, Flush, Release],
-                1,
-            ),
-            (
-                "dd two passes",
-                &[Open, Data, Flush, Release, Open, Data, Flush, Release],
-                2,
-            ),
-            (
-                "probe of what is published",
-                &[Open, Data, Flush, Release, Open, Flush, Release],
-                1,
-            ),
-            ("full disk", &[Open, Data, Fail, Flush, Release], 0),
-            (
-                "removed while open",
-                &[Open, Data, Unlink, Flush, Release],
-                0,
-            ),
-        ];
-        for (name, steps, expected) in cases {
+        for (name, steps, expected) in CASES {
             assert_eq!(play(false, steps), expected, "{name}");
         }
     }

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! 0 base
-//! 1 format backend source
+//! 1 format backend source partition filesystem
 //! 2 store
 //! 3 image
 //! 4 snapshot
@@ -20,7 +20,9 @@
 
 pub mod backend;
 pub mod base;
+pub mod filesystem;
 pub mod format;
 pub mod image;
+pub mod partition;
 pub mod snapshot;
 pub mod store;

@@ -213,23 +213,29 @@ fn read_block(ext: &Ext, inode: &Inode, block: u64) -> Result<Arc<[u8]>> {
 /// Checks a block of entries by its tail, or a block of the htree by its own.
 fn check_block(fields: &Fields<'_>, seed: u32) -> Result<()> {
     let len = fields.bytes().len();
-    let tail_position = len.saturating_sub(TAIL_LEN);
-    let tail = fields.part(tail_position, TAIL_LEN)?;
     let (computed, stored);
-    if tail.le_u32(0)? == 0 && tail.le_u16(REC_LEN)? == 12 && tail.u8(FILE_TYPE)? == TAIL_TYPE {
-        stored = tail.le_u32(8)?;
-        computed = crc32c(seed, fields.slice(0, tail_position)?);
-    } else {
-        // A root has `.` and `..` first; another node one empty entry.
-        let first_len = record_len(fields.le_u16(REC_LEN)?, len);
-        let count_position = if first_len == len { 8 } else { 0x20 };
+    if let Some(count_position) = index_position(fields)? {
         let limit = usize::from(fields.le_u16(count_position)?);
         let count = usize::from(fields.le_u16(count_position.saturating_add(2))?);
         let end = count_position.saturating_add(count.saturating_mul(DX_ENTRY_LEN));
-        let dx_tail_position = count_position.saturating_add(limit.saturating_mul(DX_ENTRY_LEN));
-        let dx_tail = fields.slice(dx_tail_position, 8)?;
-        stored = fields.le_u32(dx_tail_position.saturating_add(4))?;
-        computed = crc32c_with_hole(crc32c(seed, fields.slice(0, end)?), dx_tail, 4, 4);
+        let tail_position = count_position.saturating_add(limit.saturating_mul(DX_ENTRY_LEN));
+        let tail = fields.slice(tail_position, DX_ENTRY_LEN)?;
+        stored = fields.le_u32(tail_position.saturating_add(4))?;
+        computed = crc32c_with_hole(crc32c(seed, fields.slice(0, end)?), tail, 4, 4);
+    } else {
+        let tail_position = len.saturating_sub(TAIL_LEN);
+        let tail = fields.part(tail_position, TAIL_LEN)?;
+        if tail.le_u16(REC_LEN)? != 12 || tail.u8(FILE_TYPE)? != TAIL_TYPE {
+            let actual = tail.le_u32(REC_LEN)?;
+            return Err(Error::corrupt(
+                "directory block",
+                tail.offset(),
+                "a tail",
+                actual,
+            ));
+        }
+        stored = tail.le_u32(8)?;
+        computed = crc32c(seed, fields.slice(0, tail_position)?);
     }
     if computed != stored {
         let expected = "that of its bytes";
@@ -241,6 +247,23 @@ fn check_block(fields: &Fields<'_>, seed: u32) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// Returns where limit and count of an htree block lie; `None` for a block of entries.
+///
+/// The tail cannot decide: that of a former block of entries may still be there.
+fn index_position(fields: &Fields<'_>) -> Result<Option<usize>> {
+    const ROOT: usize = 0x20;
+    const NODE: usize = 8;
+    const SECOND_ENTRY: usize = 12;
+    let len = fields.bytes().len();
+    let first_len = record_len(fields.le_u16(REC_LEN)?, len);
+    if fields.le_u32(0)? == 0 && first_len == len {
+        return Ok(Some(NODE));
+    }
+    let second_len = record_len(fields.le_u16(SECOND_ENTRY.saturating_add(REC_LEN))?, len);
+    let is_root = first_len == SECOND_ENTRY && second_len == len.saturating_sub(SECOND_ENTRY);
+    Ok(is_root.then_some(ROOT))
 }
 
 const fn file_type_of(raw: u8) -> Option<FileType> {

@@ -60,6 +60,8 @@ pub(super) mod feature {
     /// Incompatible.
     pub(crate) const META_BG: u32 = 0x10;
     /// Incompatible.
+    pub(crate) const EXTENTS: u32 = 0x40;
+    /// Incompatible.
     pub(crate) const BIT64: u32 = 0x80;
     /// Incompatible.
     pub(crate) const CSUM_SEED: u32 = 0x2000;

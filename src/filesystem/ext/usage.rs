@@ -58,9 +58,14 @@ pub(super) fn space(ext: &Ext) -> Result<SpaceUsage> {
         .block_count
         .checked_div(cluster_blocks)
         .unwrap_or(0);
-    let kernel_reserve = (clusters / 50)
-        .min(KERNEL_RESERVE_MAX)
-        .saturating_mul(cluster_blocks);
+    // The kernel keeps some for turning unwritten extents into written ones.
+    let kernel_reserve = if superblock.has_incompat(feature::EXTENTS) {
+        (clusters / 50)
+            .min(KERNEL_RESERVE_MAX)
+            .saturating_mul(cluster_blocks)
+    } else {
+        0
+    };
     let reserved = superblock
         .reserved_block_count
         .saturating_add(kernel_reserve);

@@ -1,0 +1,1 @@
+//! Images taken while they are written, compared with what the kernel recovers.

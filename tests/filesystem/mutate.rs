@@ -1,0 +1,1 @@
+//! Damaged metadata: an error or data, soon, and never a panic.

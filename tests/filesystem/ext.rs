@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// Feature sets: (name, arguments of mke2fs).
-pub const SETS: [(&str, &[&str]); 19] = [
+pub const SETS: [(&str, &[&str]); 17] = [
     ("ext2-1k", &["-t", "ext2", "-b", "1024"]),
     (
         "ext2-old",
@@ -38,11 +38,6 @@ pub const SETS: [(&str, &[&str]); 19] = [
             "-O",
             "^64bit,^metadata_csum,^uninit_bg,^flex_bg",
         ],
-    ),
-    ("inline", &["-t", "ext4", "-O", "inline_data"]),
-    (
-        "inline-ea-inode",
-        &["-t", "ext4", "-O", "inline_data,ea_inode", "-I", "1024"],
     ),
     ("ea-inode", &["-t", "ext4", "-O", "ea_inode", "-b", "1024"]),
     ("bigalloc", &["-t", "ext4", "-O", "bigalloc", "-C", "16384"]),
@@ -196,7 +191,14 @@ fn what_the_kernel_cannot_mount_is_read_like_its_source() {
     let source = folder.path().join("source");
     std::fs::create_dir(&source).unwrap();
     nasty::fill(&source, &nasty::SMALL);
-    let sets: [(&str, &[&str]); 3] = [
+    // Linux 6.18 deadlocks when it writes back to inline_data (the journal thread and
+    // the writer wait for each other, and nothing ends that), so it must not fill one.
+    let sets: [(&str, &[&str]); 5] = [
+        ("inline", &["-t", "ext4", "-O", "inline_data"]),
+        (
+            "inline-ea-inode",
+            &["-t", "ext4", "-O", "inline_data,ea_inode", "-I", "1024"],
+        ),
         ("64k", &["-t", "ext4", "-b", "65536"]),
         ("casefold", &["-t", "ext4", "-O", "casefold,encrypt"]),
         ("16k-ext2", &["-t", "ext2", "-b", "16384"]),
@@ -225,7 +227,14 @@ fn what_the_kernel_cannot_mount_is_read_like_its_source() {
             record.times[1].0 = i64::from(record.times[1].0 as i32);
             own.times[1].1 = 0;
             record.times[1].1 = 0;
-            if record.mode & libc::S_IFMT == libc::S_IFDIR {
+            // mke2fs 1.47.0 forgets a hole at the end if there is inline data; debugfs
+            // tells the same size as we do.
+            let is_cut = name.starts_with("inline")
+                && own
+                    .data
+                    .last()
+                    .is_some_and(|(_, end)| own.size.div_ceil(1024) * 1024 == *end);
+            if record.mode & libc::S_IFMT == libc::S_IFDIR || is_cut {
                 own.size = record.size;
             }
             own.data.clone_from(&record.data);

@@ -1,1 +1,0 @@
-//! Images taken while they are written, compared with what the kernel recovers.

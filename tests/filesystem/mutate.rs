@@ -1,1 +1,0 @@
-//! Damaged metadata: an error or data, soon, and never a panic.

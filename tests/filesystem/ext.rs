@@ -65,10 +65,7 @@ pub const SETS: [(&str, &[&str]); 17] = [
         ],
     ),
     ("no-extents", &["-t", "ext4", "-O", "^extents,^64bit"]),
-    (
-        "quota",
-        &["-t", "ext4", "-O", "large_dir,quota,project", "-I", "512"],
-    ),
+    ("large-dir", &["-t", "ext4", "-O", "large_dir", "-I", "512"]),
     (
         "orphan-file",
         &["-t", "ext4", "-O", "orphan_file,fast_commit,verity"],
@@ -81,7 +78,7 @@ pub const SETS: [(&str, &[&str]); 17] = [
 
 fn compare(folder: &Path, name: &str, arguments: &[&str]) -> Option<usize> {
     let path = folder.join(name);
-    image::make(&path, 512 << 20, &[arguments, &["-N", "65536"]].concat());
+    image::make(&path, 512 << 20, &[arguments, &["-N", "32768"]].concat());
     {
         let mount = Mount::new(&path, "user_xattr,acl")?;
         nasty::fill(&mount.path, &nasty::FULL);

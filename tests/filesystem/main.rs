@@ -3,6 +3,7 @@
 //! Images are made with the usual tools and filled through the kernel's own mount,
 //! which needs root and loop devices; without them those tests say SKIPPED.
 
+mod dirty;
 mod ext;
 mod image;
 mod nasty;

@@ -6,5 +6,6 @@
 mod dirty;
 mod ext;
 mod image;
+mod mutate;
 mod nasty;
 mod record;

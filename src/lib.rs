@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! 0 base
-//! 1 format backend source
+//! 1 format backend source partition filesystem
 //! 2 store
 //! 3 image
 //! 4 snapshot
@@ -21,9 +21,11 @@
 pub mod backend;
 pub mod base;
 pub mod cli;
+pub mod filesystem;
 pub mod format;
 pub mod fuse;
 pub mod image;
+pub mod partition;
 pub mod snapshot;
 pub mod source;
 pub mod store;

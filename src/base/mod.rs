@@ -5,6 +5,7 @@
 mod bytes;
 mod clock;
 mod extent;
+mod fields;
 pub mod ids;
 pub mod limits;
 mod pool;
@@ -15,6 +16,7 @@ mod units;
 pub use bytes::{format_byte_len, is_zero, parse_byte_len};
 pub use clock::Timestamp;
 pub use extent::{Extent, push_extent};
+pub use fields::{FieldError, Fields};
 pub use ids::{ChunkId, Fingerprint, IndexId, LeaseId, PackId, SnapshotId, StoreId};
 pub use pool::{Pool, Task};
 pub use progress::{Progress, ProgressReading};

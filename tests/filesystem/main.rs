@@ -1,0 +1,11 @@
+//! Readers of file systems against the kernel, against damage and against time.
+//!
+//! Images are made with the usual tools and filled through the kernel's own mount,
+//! which needs root and loop devices; without them those tests say SKIPPED.
+
+mod dirty;
+mod ext;
+mod image;
+mod mutate;
+mod nasty;
+mod record;

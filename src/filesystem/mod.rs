@@ -22,6 +22,7 @@ mod block_cache;
 mod error;
 mod metadata;
 mod name;
+pub mod xfs;
 
 pub use block_cache::{BLOCK_LEN_MAX, BlockCache, BlockKind, BlockReader};
 pub use error::{Error, ErrorKind, Result};

@@ -21,12 +21,6 @@ impl Scratch {
     pub fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
-
-    pub fn dir(&self, name: &str) -> PathBuf {
-        let path = self.join(name);
-        std::fs::create_dir_all(&path).expect("a directory can be made");
-        path
-    }
 }
 
 impl Drop for Scratch {

@@ -20,8 +20,10 @@
 
 mod block_cache;
 mod error;
+pub mod ext;
 mod metadata;
 mod name;
+mod probe;
 pub mod xfs;
 
 pub use block_cache::{BLOCK_LEN_MAX, BlockCache, BlockKind, BlockReader};
@@ -31,6 +33,7 @@ pub use metadata::{
     Metadata, NodeFlags, NodeId, RootSelector, SpaceUsage, Summary,
 };
 pub use name::Name;
+pub use probe::{Recognized, probe};
 
 use crate::base::{ByteLen, ByteOffset, ReadAt};
 use std::io;
@@ -230,6 +233,12 @@ pub trait FileSystem: Send + Sync {
     fn allocated_ranges(&self, visit: &mut RangeVisitor<'_>) -> Result<()>;
 }
 
+/// Returns `value` as an index; what does not fit becomes the largest, which no
+/// checked access takes.
+pub(crate) fn index_of(value: impl TryInto<usize>) -> usize {
+    value.try_into().unwrap_or(usize::MAX)
+}
+
 /// Returns the length of `bytes` as offsets are counted.
 pub(crate) fn len_of(bytes: &[u8]) -> ByteLen {
     // A slice never has more than isize::MAX bytes.
@@ -242,6 +251,12 @@ pub(crate) fn len_of(bytes: &[u8]) -> ByteLen {
 ///
 /// Unsupported if it is none that is read here, and why; otherwise see [`FileSystem`].
 pub fn open(image: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Arc<dyn FileSystem>> {
-    let _ = (image, options);
-    Err(Error::unsupported("no reader yet"))
+    let Some(found) = probe(&image)? else {
+        return Err(Error::unsupported("no file system that is known here"));
+    };
+    match (found.format, found.unreadable) {
+        ("ext", None) => Ok(Arc::new(ext::open(image, options)?)),
+        (format, None) => Err(Error::unsupported(format!("{format}: no reader yet"))),
+        (format, Some(reason)) => Err(Error::unsupported(format!("{format}: {reason}"))),
+    }
 }

@@ -1,0 +1,217 @@
+//! How full the file system is, and which ranges of the image it uses.
+
+use super::Ext;
+use super::checksum::crc32c;
+use super::group::{Group, inode_table_blocks};
+use super::superblock::feature;
+use crate::base::Fields;
+use crate::filesystem::{Consistency, Error, RangeVisitor, Result, SpaceUsage};
+use std::ops::Range;
+
+const NAME_LEN_MAX: u32 = 255;
+/// Clusters that the kernel keeps for itself at most.
+const KERNEL_RESERVE_MAX: u64 = 4096;
+
+/// Returns the blocks of superblock copy, descriptors and their growth in `group`.
+fn base_blocks(ext: &Ext, group: u32) -> u64 {
+    let superblock = &ext.superblock;
+    let per_block = superblock.descriptors_per_block();
+    let descriptor_blocks = superblock.group_count().div_ceil(per_block.max(1));
+    let meta_group = group.checked_div(per_block).unwrap_or(0);
+    let has_superblock = superblock.has_superblock(group);
+    if superblock.has_incompat(feature::META_BG) && meta_group >= superblock.first_meta_bg {
+        let inside = group.checked_rem(per_block).unwrap_or(0);
+        let has_descriptors = inside <= 1 || inside == per_block.saturating_sub(1);
+        return u64::from(has_superblock).saturating_add(has_descriptors.into());
+    }
+    if !has_superblock {
+        return 0;
+    }
+    let count = if superblock.has_incompat(feature::META_BG) {
+        superblock.first_meta_bg
+    } else {
+        descriptor_blocks.saturating_add(superblock.reserved_gdt_blocks.into())
+    };
+    u64::from(count).saturating_add(1)
+}
+
+/// Returns what `statfs` of the kernel tells.
+pub(super) fn space(ext: &Ext) -> Result<SpaceUsage> {
+    let superblock = &ext.superblock;
+    let (mut free_clusters, mut free_nodes, mut overhead) = (0_u64, 0_u64, 0_u64);
+    let table_blocks = inode_table_blocks(superblock);
+    for number in 0..superblock.group_count() {
+        let group = ext.group(number)?;
+        free_clusters = free_clusters.saturating_add(group.free_clusters.into());
+        free_nodes = free_nodes.saturating_add(group.free_inodes.into());
+        let tables = table_blocks
+            .saturating_add(2)
+            .saturating_add(base_blocks(ext, number));
+        overhead = overhead.saturating_add(tables);
+    }
+    let cluster_blocks = u64::from(superblock.cluster_blocks.get());
+    if superblock.overhead_clusters != 0 {
+        overhead = u64::from(superblock.overhead_clusters).saturating_mul(cluster_blocks);
+    }
+    let free = free_clusters.saturating_mul(cluster_blocks);
+    let clusters = superblock
+        .block_count
+        .checked_div(cluster_blocks)
+        .unwrap_or(0);
+    let kernel_reserve = (clusters / 50)
+        .min(KERNEL_RESERVE_MAX)
+        .saturating_mul(cluster_blocks);
+    let reserved = superblock
+        .reserved_block_count
+        .saturating_add(kernel_reserve);
+    Ok(SpaceUsage {
+        fs_block_len: superblock.block_len.get(),
+        block_count: superblock.block_count.saturating_sub(overhead),
+        free_block_count: free,
+        available_block_count: free.saturating_sub(reserved),
+        node_count: superblock.inode_count.into(),
+        free_node_count: free_nodes,
+        name_len_max: NAME_LEN_MAX,
+    })
+}
+
+/// Joins ranges of blocks and gives them to a visitor as bytes.
+struct Ranges<'a, 'b> {
+    ext: &'a Ext,
+    pending: Range<u64>,
+    visit: &'a mut RangeVisitor<'b>,
+}
+
+impl Ranges<'_, '_> {
+    /// Adds a range that begins where the last one ended or behind; tells whether to
+    /// go on.
+    fn add(&mut self, blocks: Range<u64>) -> bool {
+        if blocks.start <= self.pending.end {
+            self.pending.end = self.pending.end.max(blocks.end);
+            return true;
+        }
+        let go_on = self.flush();
+        self.pending = blocks;
+        go_on
+    }
+
+    fn flush(&mut self) -> bool {
+        if self.pending.is_empty() {
+            return true;
+        }
+        let superblock = &self.ext.superblock;
+        let bytes =
+            superblock.offset_of(self.pending.start)..superblock.offset_of(self.pending.end);
+        (self.visit)(bytes).is_continue()
+    }
+}
+
+/// Gives the used ranges of the image to `visit`.
+pub(super) fn allocated_ranges(ext: &Ext, visit: &mut RangeVisitor<'_>) -> Result<()> {
+    if matches!(ext.summary.consistency, Consistency::Dirty { .. }) || !ext.is_settled {
+        return Err(Error::unsupported(
+            "free space of a file system that was not unmounted",
+        ));
+    }
+    let superblock = &ext.superblock;
+    let uninit = metadata_in_uninit_groups(ext)?;
+    let boot_end = u64::from(superblock.first_data_block).saturating_add(1);
+    let mut ranges = Ranges {
+        ext,
+        pending: 0..boot_end,
+        visit,
+    };
+    for number in 0..superblock.group_count() {
+        let group = ext.group(number)?;
+        let first = superblock.first_block_of(number);
+        let end = superblock
+            .first_block_of(number.saturating_add(1))
+            .min(superblock.block_count);
+        let go_on = if group.is_block_uninit {
+            let base_end = first.saturating_add(base_blocks(ext, number)).min(end);
+            let tables = uninit
+                .iter()
+                .filter(|range| range.start < end && range.end > first);
+            let own = std::iter::once(first..base_end);
+            let mut all = own.chain(tables.map(|range| range.start.max(first)..range.end.min(end)));
+            all.all(|range| range.is_empty() || ranges.add(range))
+        } else {
+            add_bitmap(ext, &group, first..end, &mut ranges)?
+        };
+        if !go_on {
+            return Ok(());
+        }
+    }
+    ranges.flush();
+    Ok(())
+}
+
+/// Returns bitmaps and tables of all groups that lie in groups without a bitmap.
+fn metadata_in_uninit_groups(ext: &Ext) -> Result<Vec<Range<u64>>> {
+    let superblock = &ext.superblock;
+    let table_blocks = inode_table_blocks(superblock);
+    let is_uninit = |block: u64| -> Result<bool> {
+        let inside = block.saturating_sub(superblock.first_data_block.into());
+        let number = inside
+            .checked_div(u64::from(superblock.blocks_per_group.get()))
+            .unwrap_or(0);
+        Ok(ext
+            .group(u32::try_from(number).unwrap_or(u32::MAX))?
+            .is_block_uninit)
+    };
+    let mut found = vec![];
+    for number in 0..superblock.group_count() {
+        let group = ext.group(number)?;
+        let places = [
+            (group.block_bitmap, 1),
+            (group.inode_bitmap, 1),
+            (group.inode_table, table_blocks),
+        ];
+        for (block, count) in places {
+            let end = block.saturating_add(count);
+            if is_uninit(block)? || is_uninit(end.saturating_sub(1))? {
+                found.push(block..end);
+            }
+        }
+    }
+    found.sort_by_key(|range| range.start);
+    Ok(found)
+}
+
+fn add_bitmap(
+    ext: &Ext,
+    group: &Group,
+    blocks: Range<u64>,
+    ranges: &mut Ranges<'_, '_>,
+) -> Result<bool> {
+    let superblock = &ext.superblock;
+    let offset = superblock.offset_of(group.block_bitmap);
+    let bitmap = ext.reader.block(offset, superblock.block_size())?;
+    if superblock.has(feature::METADATA_CSUM) {
+        let len = superblock.blocks_per_group.get() / superblock.cluster_blocks / 8;
+        let bytes = Fields::new(&bitmap, offset).slice(0, crate::filesystem::index_of(len))?;
+        let mut computed = crc32c(superblock.checksum_seed, bytes);
+        if superblock.descriptor_len < 64 {
+            computed &= 0xFFFF;
+        }
+        if computed != group.block_bitmap_checksum {
+            let expected = "the checksum of its group";
+            return Err(Error::corrupt("block bitmap", offset, expected, computed));
+        }
+    }
+    let cluster_blocks = u64::from(superblock.cluster_blocks.get());
+    let mut first = blocks.start;
+    for byte in bitmap.iter() {
+        for bit in 0..8_u8 {
+            if first >= blocks.end {
+                return Ok(true);
+            }
+            let end = first.saturating_add(cluster_blocks).min(blocks.end);
+            if byte >> bit & 1 == 1 && !ranges.add(first..end) {
+                return Ok(false);
+            }
+            first = end;
+        }
+    }
+    Ok(true)
+}

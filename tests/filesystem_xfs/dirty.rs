@@ -51,7 +51,11 @@ fn work(root: &Path, seed: u64, is_done: &AtomicBool) {
 }
 
 fn scatter(path: &Path, random: &mut Random) -> std::io::Result<()> {
-    let file = std::fs::File::options().write(true).create(true).truncate(false).open(path)?;
+    let file = std::fs::File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)?;
     for _ in 0..40 {
         let offset = random.below(600) * 8192;
         std::os::unix::fs::FileExt::write_all_at(&file, &[random.next() as u8; 700], offset)?;
@@ -65,7 +69,11 @@ fn clone(from: &Path, to: &Path) -> std::io::Result<()> {
     // SAFETY: both descriptors are open.
     #[expect(unsafe_code, reason = "a system call")]
     let code = unsafe { libc::ioctl(target.as_raw_fd(), libc::FICLONE, source.as_raw_fd()) };
-    if code == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    if code == 0 {
+        Ok(())
+    } else {
+        Err(std::io::Error::last_os_error())
+    }
 }
 
 fn set_random_xattr(path: &Path, random: &mut Random) -> std::io::Result<()> {
@@ -79,14 +87,21 @@ fn set_random_xattr(path: &Path, random: &mut Random) -> std::io::Result<()> {
         let pointer = value.as_ptr().cast();
         libc::lsetxattr(path.as_ptr(), name.as_ptr(), pointer, value.len(), 0)
     };
-    if code == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    if code == 0 {
+        Ok(())
+    } else {
+        Err(std::io::Error::last_os_error())
+    }
 }
 
 /// Makes an image that is being written, and takes `count` clones of it.
 fn take_clones(host: &Path, mkfs: &str, seed: u64, count: u64) -> Vec<PathBuf> {
     let image = host.join(format!("image-{seed}"));
     let point = host.with_extension(format!("live-{seed}"));
-    shell(&format!("truncate -s 700M '{0}'; mkfs.xfs -q -f {mkfs} '{0}'", image.display()));
+    shell(&format!(
+        "truncate -s 700M '{0}'; mkfs.xfs -q -f {mkfs} '{0}'",
+        image.display()
+    ));
     mount(&image, &point, "loop").expect("mounted");
     let is_done = Arc::new(AtomicBool::new(false));
     let workers: Vec<_> = (0..2)
@@ -141,9 +156,16 @@ fn live_images_look_as_after_recovery() {
     let seed = number("TINTYPE_XFS_SEED", 1);
     let scratch = Scratch::new();
     let (disk, host) = (scratch.join("disk"), scratch.join("host"));
-    shell(&format!("truncate -s 20G '{0}'; mkfs.xfs -q -f '{0}'", disk.display()));
+    shell(&format!(
+        "truncate -s 20G '{0}'; mkfs.xfs -q -f '{0}'",
+        disk.display()
+    ));
     mount(&disk, &host, "loop").expect("mounted");
-    let options = ["", "-m rmapbt=1 -b size=1024 -n size=8192", "-i nrext64=1 -l size=64m"];
+    let options = [
+        "",
+        "-m rmapbt=1 -b size=1024 -n size=8192",
+        "-i nrext64=1 -l size=64m",
+    ];
     let (mut replayed, mut entries, mut done) = (0, 0, 0);
     for (round, mkfs) in (seed..).zip(options.iter().cycle()) {
         let wanted = (count - done).min(count.div_ceil(3));

@@ -35,7 +35,9 @@ fn check(test: &str, options: &str, scale: Scale) {
         image.display()
     ));
     if let Err(why) = mount(&image, &point, "loop,noatime") {
-        say(&format!("SKIPPED TEST: filesystem_xfs::{test}: the kernel refuses: {why}"));
+        say(&format!(
+            "SKIPPED TEST: filesystem_xfs::{test}: the kernel refuses: {why}"
+        ));
         return;
     }
     fill(&point, scale);
@@ -54,7 +56,11 @@ fn check(test: &str, options: &str, scale: Scale) {
     assert_eq!(usage.block_count, kernel_all);
     // The kernel keeps some of the free blocks for itself.
     let difference = usage.free_block_count.abs_diff(kernel_free);
-    assert!(difference <= kernel_all / 20, "{} {kernel_free}", usage.free_block_count);
+    assert!(
+        difference <= kernel_all / 20,
+        "{} {kernel_free}",
+        usage.free_block_count
+    );
     check_allocation(&fs, &image);
     say(&format!(
         "MEASURED: filesystem_xfs::{test}: {} entries equal to the kernel's, features {}",
@@ -64,9 +70,19 @@ fn check(test: &str, options: &str, scale: Scale) {
 }
 
 fn kernel_blocks(point: &Path) -> (u64, u64) {
-    let output = run("stat", &["-f".as_ref(), "-c".as_ref(), "%f %b".as_ref(), point.as_os_str()]);
+    let output = run(
+        "stat",
+        &[
+            "-f".as_ref(),
+            "-c".as_ref(),
+            "%f %b".as_ref(),
+            point.as_os_str(),
+        ],
+    );
     let text = String::from_utf8(output.expect("stat").stdout).expect("numbers");
-    let mut numbers = text.split_whitespace().map(|word| word.parse().expect("a number"));
+    let mut numbers = text
+        .split_whitespace()
+        .map(|word| word.parse().expect("a number"));
     (numbers.next().expect("free"), numbers.next().expect("all"))
 }
 
@@ -87,7 +103,11 @@ fn check_allocation(fs: &dyn FileSystem, image: &Path) {
         std::os::unix::fs::FileExt::write_all_at(&target, bytes, range.start).expect("written");
     }
     drop(source);
-    run("xfs_repair", &["-n".as_ref(), "-f".as_ref(), copy.as_os_str()]).expect("in order");
+    run(
+        "xfs_repair",
+        &["-n".as_ref(), "-f".as_ref(), copy.as_os_str()],
+    )
+    .expect("in order");
     let before = our_tree(fs).expect("read");
     let after = our_tree(&open_file(&copy).expect("opened")).expect("read");
     compare("without free blocks", &before, &after);
@@ -100,7 +120,11 @@ fn defaults() {
 
 #[test]
 fn small_blocks_with_rmapbt() {
-    check("small_blocks_with_rmapbt", "-b size=1024 -m rmapbt=1", SMALL);
+    check(
+        "small_blocks_with_rmapbt",
+        "-b size=1024 -m rmapbt=1",
+        SMALL,
+    );
 }
 
 #[test]
@@ -114,7 +138,11 @@ fn scattered_directory_blocks() {
         has_reflink: true,
         ..SMALL
     };
-    check("scattered_directory_blocks", "-b size=1024 -n size=16384 -i size=512", scale);
+    check(
+        "scattered_directory_blocks",
+        "-b size=1024 -n size=16384 -i size=512",
+        scale,
+    );
 }
 
 #[test]
@@ -134,7 +162,11 @@ fn large_counts_and_inodes() {
 
 #[test]
 fn large_sectors_and_inodes() {
-    check("large_sectors_and_inodes", "-s size=4096 -i size=2048,nrext64=1 -m rmapbt=1", SMALL);
+    check(
+        "large_sectors_and_inodes",
+        "-s size=4096 -i size=2048,nrext64=1 -m rmapbt=1",
+        SMALL,
+    );
 }
 
 #[test]

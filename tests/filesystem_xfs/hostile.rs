@@ -126,7 +126,10 @@ fn walk(fs: &dyn FileSystem) -> usize {
             continue;
         };
         match fs.xattr_names(node) {
-            Ok(names) => names.iter().take(20).for_each(|name| count(fs.xattr(node, name).is_err())),
+            Ok(names) => names
+                .iter()
+                .take(20)
+                .for_each(|name| count(fs.xattr(node, name).is_err())),
             Err(_) => count(true),
         }
         match stat.file_type {
@@ -232,7 +235,9 @@ fn damage_is_an_answer() {
 /// Finds the log: its first record's header, at 4 KiB.
 fn log_range(image: &[u8]) -> (usize, usize) {
     let number = |at: usize, len: usize| {
-        image[at..at + len].iter().fold(0_u64, |all, byte| all << 8 | u64::from(*byte))
+        image[at..at + len]
+            .iter()
+            .fold(0_u64, |all, byte| all << 8 | u64::from(*byte))
     };
     let (start, ag_blocks, ag_log) = (number(48, 8), number(84, 4), image[124]);
     let block = (start >> ag_log) * ag_blocks + (start & ((1 << ag_log) - 1));

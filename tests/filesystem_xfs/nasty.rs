@@ -95,7 +95,9 @@ fn files(root: &Path) {
     write(&root.join("dense"), &bytes);
     let sparse = File::create(root.join("sparse")).expect("a file");
     for block in [0_u64, 3, 100, 5000] {
-        sparse.write_all_at(b"island", block * 65_536 + 10).expect("written");
+        sparse
+            .write_all_at(b"island", block * 65_536 + 10)
+            .expect("written");
     }
     sparse.set_len(5001 * 65_536 + 1).expect("a length");
     let far = File::create(root.join("far")).expect("a file");
@@ -120,7 +122,8 @@ fn fragmented(root: &Path) {
     let file = File::create(&path).expect("a file");
     for index in 0..2500_u64 {
         let byte = [(index % 251) as u8 + 1; 500];
-        file.write_all_at(&byte, index * 2 * 65_536).expect("written");
+        file.write_all_at(&byte, index * 2 * 65_536)
+            .expect("written");
     }
     file.sync_all().expect("synced");
 }
@@ -144,7 +147,13 @@ fn set_xattr(path: &Path, name: &str, value: &[u8]) {
     let value_pointer = value.as_ptr().cast();
     // SAFETY: all pointers are to buffers of the given lengths.
     let code = unsafe {
-        libc::lsetxattr(c_path.as_ptr(), c_name.as_ptr(), value_pointer, value.len(), 0)
+        libc::lsetxattr(
+            c_path.as_ptr(),
+            c_name.as_ptr(),
+            value_pointer,
+            value.len(),
+            0,
+        )
     };
     let error = std::io::Error::last_os_error();
     assert_eq!(code, 0, "{name} of {}: {error}", path.display());
@@ -202,7 +211,11 @@ fn special(root: &Path) {
 fn times(root: &Path, has_bigtime: bool) {
     let path = root.join("times");
     dir(&path);
-    let mut years = vec!["1902-01-01", "1969-12-31 23:59:59.5", "2038-01-19 03:14:07.123456789"];
+    let mut years = vec![
+        "1902-01-01",
+        "1969-12-31 23:59:59.5",
+        "2038-01-19 03:14:07.123456789",
+    ];
     if has_bigtime {
         years.extend(["2038-01-19 03:14:08.999999999", "2106-02-08", "2486-01-01"]);
     }

@@ -68,7 +68,12 @@ pub fn shell(line: &str) {
 /// Mounts an image; the error is what mount said.
 pub fn mount(image: &Path, point: &Path, options: &str) -> Result<(), String> {
     std::fs::create_dir_all(point).map_err(|error| error.to_string())?;
-    let args = ["-t".as_ref(), "xfs".as_ref(), "-o".as_ref(), options.as_ref()];
+    let args = [
+        "-t".as_ref(),
+        "xfs".as_ref(),
+        "-o".as_ref(),
+        options.as_ref(),
+    ];
     let paths = [image.as_os_str(), point.as_os_str()];
     run("mount", &[&args[..], &paths[..]].concat()).map(|_| ())
 }

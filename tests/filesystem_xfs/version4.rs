@@ -10,11 +10,13 @@ use tintype::filesystem::{Consistency, DeviceNumber, FileSystem, FileType, Name,
 
 /// Looks a path up from the root.
 fn find(fs: &dyn FileSystem, path: &str) -> NodeId {
-    path.split('/').filter(|part| !part.is_empty()).fold(fs.root(), |node, part| {
-        let name = Name::new(part.as_bytes()).expect("a name");
-        let found = fs.lookup(node, name).expect("read");
-        found.unwrap_or_else(|| panic!("no {part} of {path}"))
-    })
+    path.split('/')
+        .filter(|part| !part.is_empty())
+        .fold(fs.root(), |node, part| {
+            let name = Name::new(part.as_bytes()).expect("a name");
+            let found = fs.lookup(node, name).expect("read");
+            found.unwrap_or_else(|| panic!("no {part} of {path}"))
+        })
 }
 
 fn check(test: &str, options: &str) {
@@ -42,7 +44,11 @@ fn check(test: &str, options: &str) {
     for count in counts {
         writeln!(prototype, "d{count} d--750 7 8").expect("text");
         for index in 0..count {
-            writeln!(prototype, "a-name-of-some-length-{index} ---600 0 0 /dev/null").expect("text");
+            writeln!(
+                prototype,
+                "a-name-of-some-length-{index} ---600 0 0 /dev/null"
+            )
+            .expect("text");
         }
         writeln!(prototype, "$").expect("text");
     }
@@ -58,27 +64,54 @@ fn check(test: &str, options: &str) {
     assert_eq!(fs.summary().consistency, Consistency::Clean);
     let file = find(&fs, "file");
     let stat = fs.metadata(file).expect("read");
-    assert_eq!((stat.permissions, stat.user, stat.group), (0o640, 1000, 2000));
+    assert_eq!(
+        (stat.permissions, stat.user, stat.group),
+        (0o640, 1000, 2000)
+    );
     let mut read = vec![0; bytes.len() + 10];
     assert_eq!(fs.read_at(file, 0, &mut read).expect("read"), bytes.len());
     assert!(read[..bytes.len()] == bytes);
-    assert_eq!(data_ranges(&fs, file, stat.size).expect("read"), [(0, 700_001)]);
+    assert_eq!(
+        data_ranges(&fs, file, stat.size).expect("read"),
+        [(0, 700_001)]
+    );
     let device = fs.metadata(find(&fs, "disk")).expect("read");
     assert_eq!(device.file_type, FileType::BlockDevice);
-    assert_eq!(device.device, Some(DeviceNumber { major: 200, minor: 70_000 }));
-    assert_eq!(fs.metadata(find(&fs, "suid")).expect("read").permissions, 0o4711);
-    assert_eq!(fs.metadata(find(&fs, "pipe")).expect("read").file_type, FileType::Fifo);
+    assert_eq!(
+        device.device,
+        Some(DeviceNumber {
+            major: 200,
+            minor: 70_000
+        })
+    );
+    assert_eq!(
+        fs.metadata(find(&fs, "suid")).expect("read").permissions,
+        0o4711
+    );
+    assert_eq!(
+        fs.metadata(find(&fs, "pipe")).expect("read").file_type,
+        FileType::Fifo
+    );
     assert_eq!(fs.read_link(find(&fs, "short")).expect("read"), b"target");
-    assert_eq!(fs.read_link(find(&fs, "long")).expect("read"), target.as_bytes());
+    assert_eq!(
+        fs.read_link(find(&fs, "long")).expect("read"),
+        target.as_bytes()
+    );
     for count in counts {
         let directory = find(&fs, &format!("d{count}"));
         let found = entries(&fs, directory).expect("read");
-        let found: BTreeMap<_, _> = found.into_iter().map(|(name, node, _)| (name, node)).collect();
+        let found: BTreeMap<_, _> = found
+            .into_iter()
+            .map(|(name, node, _)| (name, node))
+            .collect();
         assert_eq!(found.len(), count);
         for index in 0..count {
             let name = format!("a-name-of-some-length-{index}");
             let looked_up = fs.lookup(directory, Name::new(name.as_bytes()).expect("a name"));
-            assert_eq!(looked_up.expect("read"), found.get(name.as_bytes()).copied());
+            assert_eq!(
+                looked_up.expect("read"),
+                found.get(name.as_bytes()).copied()
+            );
         }
     }
     let mut last = 0;
@@ -103,10 +136,16 @@ fn version_4_with_blocks_of_512_bytes() {
 
 #[test]
 fn version_4_without_types_in_directories() {
-    check("version_4_without_types_in_directories", "-n ftype=0 -i size=256");
+    check(
+        "version_4_without_types_in_directories",
+        "-n ftype=0 -i size=256",
+    );
 }
 
 #[test]
 fn version_4_with_folded_names() {
-    check("version_4_with_folded_names", "-n version=ci,size=8192 -b size=2048");
+    check(
+        "version_4_with_folded_names",
+        "-n version=ci,size=8192 -b size=2048",
+    );
 }

@@ -29,13 +29,20 @@ fn describe(
     xattrs: &BTreeMap<Vec<u8>, Vec<u8>>,
     content: Option<(String, Vec<(u64, u64)>)>,
 ) -> String {
-    let mut text: Vec<String> = core.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let mut text: Vec<String> = core
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
     if let Some(target) = target {
         text.push(format!("target={}", target.escape_ascii()));
     }
     for (name, value) in xattrs {
         let hash = blake3::hash(value).to_hex();
-        text.push(format!("xattr {}={} {hash}", name.escape_ascii(), value.len()));
+        text.push(format!(
+            "xattr {}={} {hash}",
+            name.escape_ascii(),
+            value.len()
+        ));
     }
     if let Some((hash, data)) = content {
         text.push(format!("content={hash}"));
@@ -125,7 +132,10 @@ fn kernel_xattrs(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let len = unsafe { libc::llistxattr(path.as_ptr(), names.as_mut_ptr().cast(), names.len()) };
     let names = &names[..usize::try_from(len).unwrap_or(0)];
     let mut xattrs = BTreeMap::new();
-    for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+    for name in names
+        .split(|byte| *byte == 0)
+        .filter(|name| !name.is_empty())
+    {
         let c_name = CString::new(name).expect("no NUL");
         let mut value = vec![0_u8; 1 << 16];
         // SAFETY: as above.
@@ -147,7 +157,9 @@ fn hash(size: u64, data: &[(u64, u64)], read: impl Fn(u64, &mut [u8])) -> String
         let mut offset = *start;
         let end = (*end).min(size);
         while offset < end {
-            let len = usize::try_from(end - offset).unwrap_or(CHUNK_LEN).min(CHUNK_LEN);
+            let len = usize::try_from(end - offset)
+                .unwrap_or(CHUNK_LEN)
+                .min(CHUNK_LEN);
             read(offset, &mut chunk[..len]);
             hasher.update(&chunk[..len]);
             offset += len as u64;
@@ -222,7 +234,9 @@ pub fn our_tree(fs: &dyn FileSystem) -> tintype::filesystem::Result<Tree> {
             assert_eq!(fs.lookup(node, missing)?, None);
         }
         let mode = stat.file_type.to_mode() | stat.permissions;
-        let (major, minor) = stat.device.map_or((0, 0), |device| (device.major, device.minor));
+        let (major, minor) = stat
+            .device
+            .map_or((0, 0), |device| (device.major, device.minor));
         let core = [
             ("mode", format!("{mode:o}")),
             ("ino", node.inode.to_string()),
@@ -263,25 +277,49 @@ pub fn our_tree(fs: &dyn FileSystem) -> tintype::filesystem::Result<Tree> {
 /// Fails with the first differences if the trees are not equal.
 pub fn compare(what: &str, kernel: &Tree, ours: &Tree) {
     let mut differences = Vec::new();
-    for path in kernel.keys().chain(ours.keys().filter(|path| !kernel.contains_key(*path))) {
+    for path in kernel
+        .keys()
+        .chain(ours.keys().filter(|path| !kernel.contains_key(*path)))
+    {
         let (theirs, mine) = (kernel.get(path), ours.get(path));
         if theirs == mine {
             continue;
         }
         let name = path.escape_ascii();
         let (Some(theirs), Some(mine)) = (theirs, mine) else {
-            let only = if theirs.is_some() { "kernel" } else { "tintype" };
+            let only = if theirs.is_some() {
+                "kernel"
+            } else {
+                "tintype"
+            };
             differences.push(format!("{name}: only in {only}"));
             continue;
         };
-        for line in theirs.lines().filter(|line| !mine.lines().any(|other| other == *line)) {
-            differences.push(format!("{name}: kernel  {}", line.get(..300).unwrap_or(line)));
+        for line in theirs
+            .lines()
+            .filter(|line| !mine.lines().any(|other| other == *line))
+        {
+            differences.push(format!(
+                "{name}: kernel  {}",
+                line.get(..300).unwrap_or(line)
+            ));
         }
-        for line in mine.lines().filter(|line| !theirs.lines().any(|other| other == *line)) {
-            differences.push(format!("{name}: tintype {}", line.get(..300).unwrap_or(line)));
+        for line in mine
+            .lines()
+            .filter(|line| !theirs.lines().any(|other| other == *line))
+        {
+            differences.push(format!(
+                "{name}: tintype {}",
+                line.get(..300).unwrap_or(line)
+            ));
         }
     }
     let count = differences.len();
     differences.truncate(40);
-    assert_eq!(count, 0, "{what}: {count} differences\n{}", differences.join("\n"));
+    assert_eq!(
+        count,
+        0,
+        "{what}: {count} differences\n{}",
+        differences.join("\n")
+    );
 }

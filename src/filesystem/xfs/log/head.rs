@@ -197,7 +197,7 @@ fn is_unmounted(area: &LogArea, last: &RecordHeader, head: u64) -> Result<bool> 
 fn first_torn(area: &LogArea, head: u64) -> Result<Option<u64>> {
     let headers = headers_before(area, head, IN_FLIGHT_RECORDS)?;
     for block in headers.into_iter().rev() {
-        let outcome = RecordHeader::read(area, block).and_then(|header| header.data(area));
+        let outcome = RecordHeader::read(area, block).and_then(|header| header.data_if_right(area));
         match outcome {
             Ok(_) | Err(Error::Unsupported { .. }) => {}
             Err(Error::Io(error)) => return Err(Error::Io(error)),

@@ -136,12 +136,24 @@ fn check(path: &Path, point: &Path) -> Result<(usize, Consistency), String> {
     let consistency = fs.summary().consistency;
     let warnings = fs.summary().warnings.clone();
     drop(fs);
+    let kept = path.with_extension("kept");
+    clone(path, &kept).map_err(|error| error.to_string())?;
     // Recovery writes to the clone (and a read-only loop device is not recovered); it
     // is not needed any more.
     mount(path, point, "loop,noatime,nouuid")?;
     let kernel = kernel_tree(point);
     umount(point);
     let name = format!("{} ({consistency:?} {warnings:?})", path.display());
+    if kernel != ours
+        && let Some(place) = std::env::var_os("TINTYPE_XFS_KEEP")
+    {
+        shell(&format!(
+            "cp --sparse=always '{}' '{}'",
+            kept.display(),
+            place.to_string_lossy()
+        ));
+    }
+    std::fs::remove_file(&kept).map_err(|error| error.to_string())?;
     compare(&name, &kernel, &ours);
     Ok((kernel.len(), consistency))
 }

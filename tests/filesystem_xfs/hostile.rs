@@ -248,7 +248,9 @@ fn log_range(image: &[u8]) -> (usize, usize) {
 /// Changes a byte of a record, in its header or its data, and makes its checksum right.
 fn damage_record(image: &mut Mutated, start: usize, random: &mut Random) {
     let mut header = vec![0; 512];
-    image.read_exact_at(start as u64, &mut header).expect("inside");
+    image
+        .read_exact_at(start as u64, &mut header)
+        .expect("inside");
     let number = |at: usize| u32::from_be_bytes(header[at..at + 4].try_into().expect("a word"));
     let (len, size) = (number(12) as usize, number(320) as usize);
     // One header; the ring does not turn inside.

@@ -12,7 +12,7 @@ mod walk;
 use std::path::Path;
 use std::sync::Arc;
 use tintype::base::{ByteLen, ByteOffset, ReadAt};
-use tintype::filesystem::{BlockCache, OpenOptions, Result, xfs::Xfs};
+use tintype::filesystem::{BlockCache, OpenOptions, Result, Spill, SpillFile, xfs::Xfs};
 
 /// A file as an image.
 pub struct ImageFile {
@@ -38,9 +38,32 @@ impl ReadAt for ImageFile {
     }
 }
 
+/// Temporary files for large replays.
+struct TemporaryFiles;
+
+struct TemporaryFile(std::fs::File);
+
+impl Spill for TemporaryFiles {
+    fn create(&self) -> std::io::Result<Box<dyn SpillFile>> {
+        Ok(Box::new(TemporaryFile(tempfile::tempfile()?)))
+    }
+}
+
+impl SpillFile for TemporaryFile {
+    fn read_exact_at(&self, offset: ByteOffset, target: &mut [u8]) -> std::io::Result<()> {
+        std::os::unix::fs::FileExt::read_exact_at(&self.0, target, offset)
+    }
+
+    fn write_all_at(&self, offset: ByteOffset, source: &[u8]) -> std::io::Result<()> {
+        std::os::unix::fs::FileExt::write_all_at(&self.0, source, offset)
+    }
+}
+
 /// Opens an image with a small cache.
 pub fn open(image: Arc<dyn ReadAt>) -> Result<Xfs> {
-    Xfs::open(image, &OpenOptions::new(BlockCache::new(8 << 20)))
+    let mut options = OpenOptions::new(BlockCache::new(8 << 20));
+    options.spill = Arc::new(TemporaryFiles);
+    Xfs::open(image, &options)
 }
 
 /// Opens the image in a file.

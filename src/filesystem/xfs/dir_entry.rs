@@ -122,7 +122,7 @@ impl<'a> DataEntries<'a> {
         superblock: &Superblock,
     ) -> Result<StoredEntry<'a>> {
         let mut entries = Self::new(fields, superblock)?;
-        if position < entries.position || position % 8 != 0 {
+        if position < entries.position || !position.is_multiple_of(8) {
             let found = u64::try_from(position).unwrap_or(u64::MAX);
             let expected = "the place of an entry";
             return Err(Error::corrupt(
@@ -154,7 +154,7 @@ impl<'a> DataEntries<'a> {
         let position = self.position;
         if fields.be_u16(position)? == FREE_TAG {
             let len = fields.be_u16(position.saturating_add(2))?;
-            if len == 0 || len % 8 != 0 {
+            if len == 0 || !len.is_multiple_of(8) {
                 let place = fields.place(position);
                 let expected = "a multiple of 8";
                 return Err(Error::corrupt(
@@ -239,7 +239,7 @@ impl<'a> ShortEntries<'a> {
         let inode_len = if fields.u8(1)? == 0 { 4 } else { 8 };
         Ok(Self {
             fields: *fields,
-            position: inode_len + 2,
+            position: usize::saturating_add(inode_len, 2),
             left: fields.u8(0)?,
             inode_len,
             has_file_type: superblock.features.has_file_type(),

@@ -67,7 +67,7 @@ impl Replay<'_> {
         if is_invisible || self.is_cancelled(block, len) {
             return Ok(());
         }
-        let start = block.checked_mul(512).unwrap_or(u64::MAX);
+        let start = block.saturating_mul(512);
         if self.is_newer(start, block, len, lsn)? {
             return Ok(());
         }
@@ -105,7 +105,8 @@ impl Replay<'_> {
                 let expected = "a region for each run";
                 return Err(Error::corrupt("blf_data_map", start, expected, bit));
             };
-            let region_len = run_len.min(len_of(region) / CHUNK_LEN * CHUNK_LEN);
+            let whole_chunks = len_of(region) & !CHUNK_LEN.wrapping_sub(1);
+            let region_len = run_len.min(whole_chunks);
             let inside = bit.saturating_mul(CHUNK_LEN);
             if inside.saturating_add(region_len) > len {
                 return Err(Error::corrupt(

@@ -95,7 +95,7 @@ impl RecordHeader {
             let place = fields.place(field::VERSION);
             return Err(Error::corrupt("h_version", place, "1 or 2", version));
         }
-        if header.len > RECORD_LEN_MAX || size > RECORD_LEN_MAX || header.len % 512 != 0 {
+        if header.len > RECORD_LEN_MAX || size > RECORD_LEN_MAX || !header.len.is_multiple_of(512) {
             let place = fields.place(field::LEN);
             return Err(Error::corrupt(
                 "h_len",

@@ -182,11 +182,11 @@ fn show(at: FileTime) -> String {
     time(at.seconds, i64::from(at.nanoseconds))
 }
 
+/// A name, its node, and the type that the directory tells.
+pub type Entry = (Vec<u8>, NodeId, Option<FileType>);
+
 /// Returns all entries of a directory, asked for a few at a time.
-pub fn entries(
-    fs: &dyn FileSystem,
-    node: NodeId,
-) -> tintype::filesystem::Result<Vec<(Vec<u8>, NodeId, Option<FileType>)>> {
+pub fn entries(fs: &dyn FileSystem, node: NodeId) -> tintype::filesystem::Result<Vec<Entry>> {
     let mut found = Vec::new();
     let mut cursor = DirCursor::START;
     loop {
@@ -282,11 +282,6 @@ pub fn our_tree(fs: &dyn FileSystem) -> tintype::filesystem::Result<Tree> {
         tree.insert(path, describe(&core, target.as_deref(), &xattrs, content));
     }
     Ok(tree)
-}
-
-fn ranges_of(text: &str) -> Option<Vec<&str>> {
-    let line = text.lines().find_map(|line| line.strip_prefix("data="))?;
-    Some(line.split("), ").collect())
 }
 
 /// Fails with the first differences if the trees are not equal.

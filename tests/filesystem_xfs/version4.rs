@@ -19,18 +19,22 @@ fn find(fs: &dyn FileSystem, path: &str) -> NodeId {
         })
 }
 
-fn check(test: &str, options: &str) {
-    if !is_able(test, &["mkfs.xfs"]) {
-        return;
-    }
-    let scratch = Scratch::new();
-    let (image, content) = (scratch.join("image"), scratch.join("content"));
-    let bytes: Vec<u8> = (0..700_001_u32).map(|index| (index % 251) as u8).collect();
-    std::fs::write(&content, &bytes).expect("written");
+/// Entries of the directories, so that all forms are there.
+const COUNTS: [usize; 5] = [0, 3, 30, 100, 1500];
+
+/// Bytes of the long symlink.
+const TARGET_LEN: usize = 900;
+
+fn content_bytes() -> Vec<u8> {
+    (0..700_001_u32).map(|index| (index % 251) as u8).collect()
+}
+
+/// What mkfs is told to make.
+fn prototype(content: &str) -> String {
     let mut prototype = String::from("/\n0 0\nd--755 0 0\n");
-    let target = "t".repeat(900);
+    let target = "t".repeat(TARGET_LEN);
     for line in [
-        format!("file ---640 1000 2000 {}", content.display()),
+        format!("file ---640 1000 2000 {}", content),
         "suid -u-711 0 0 /dev/null".to_owned(),
         "null c--666 0 0 1 3".to_owned(),
         "disk b--660 0 6 200 70000".to_owned(),
@@ -40,8 +44,7 @@ fn check(test: &str, options: &str) {
     ] {
         writeln!(prototype, "{line}").expect("text");
     }
-    let counts = [0, 3, 30, 100, 1500];
-    for count in counts {
+    for count in COUNTS {
         writeln!(prototype, "d{count} d--750 7 8").expect("text");
         for index in 0..count {
             writeln!(
@@ -53,6 +56,18 @@ fn check(test: &str, options: &str) {
         writeln!(prototype, "$").expect("text");
     }
     writeln!(prototype, "$").expect("text");
+    prototype
+}
+
+fn check(test: &str, options: &str) {
+    if !is_able(test, &["mkfs.xfs"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (image, content) = (scratch.join("image"), scratch.join("content"));
+    let bytes = content_bytes();
+    std::fs::write(&content, &bytes).expect("written");
+    let prototype = prototype(&content.display().to_string());
     std::fs::write(scratch.join("prototype"), prototype).expect("written");
     shell(&format!(
         "truncate -s 400M '{0}'; mkfs.xfs -q -f -m crc=0 {options} -p '{1}' '{0}' 2>/dev/null",
@@ -61,8 +76,14 @@ fn check(test: &str, options: &str) {
     ));
 
     let fs = open_file(&image).expect("opened");
+    check_files(&fs, &bytes);
+    check_directories(&fs);
+}
+
+fn check_files(fs: &dyn FileSystem, bytes: &[u8]) {
+    let target = "t".repeat(TARGET_LEN);
     assert_eq!(fs.summary().consistency, Consistency::Clean);
-    let file = find(&fs, "file");
+    let file = find(fs, "file");
     let stat = fs.metadata(file).expect("read");
     assert_eq!(
         (stat.permissions, stat.user, stat.group),
@@ -70,12 +91,12 @@ fn check(test: &str, options: &str) {
     );
     let mut read = vec![0; bytes.len() + 10];
     assert_eq!(fs.read_at(file, 0, &mut read).expect("read"), bytes.len());
-    assert!(read[..bytes.len()] == bytes);
+    assert!(read[..bytes.len()] == *bytes);
     assert_eq!(
-        data_ranges(&fs, file, stat.size).expect("read"),
+        data_ranges(fs, file, stat.size).expect("read"),
         [(0, 700_001)]
     );
-    let device = fs.metadata(find(&fs, "disk")).expect("read");
+    let device = fs.metadata(find(fs, "disk")).expect("read");
     assert_eq!(device.file_type, FileType::BlockDevice);
     assert_eq!(
         device.device,
@@ -85,21 +106,24 @@ fn check(test: &str, options: &str) {
         })
     );
     assert_eq!(
-        fs.metadata(find(&fs, "suid")).expect("read").permissions,
+        fs.metadata(find(fs, "suid")).expect("read").permissions,
         0o4711
     );
     assert_eq!(
-        fs.metadata(find(&fs, "pipe")).expect("read").file_type,
+        fs.metadata(find(fs, "pipe")).expect("read").file_type,
         FileType::Fifo
     );
-    assert_eq!(fs.read_link(find(&fs, "short")).expect("read"), b"target");
+    assert_eq!(fs.read_link(find(fs, "short")).expect("read"), b"target");
     assert_eq!(
-        fs.read_link(find(&fs, "long")).expect("read"),
+        fs.read_link(find(fs, "long")).expect("read"),
         target.as_bytes()
     );
-    for count in counts {
-        let directory = find(&fs, &format!("d{count}"));
-        let found = entries(&fs, directory).expect("read");
+}
+
+fn check_directories(fs: &dyn FileSystem) {
+    for count in COUNTS {
+        let directory = find(fs, &format!("d{count}"));
+        let found = entries(fs, directory).expect("read");
         let found: BTreeMap<_, _> = found
             .into_iter()
             .map(|(name, node, _)| (name, node))

@@ -5,6 +5,7 @@ use super::checksum::crc_is_right;
 use super::feature::Features;
 use crate::base::{ByteLen, ByteOffset, Fields};
 use crate::filesystem::{Error, Result};
+use std::ops::RangeInclusive;
 
 /// `XFSB`.
 pub(super) const MAGIC: u32 = 0x5846_5342;
@@ -172,127 +173,110 @@ impl Superblock {
         })
     }
 
+    /// Checks all numbers that others are computed from.
     fn validate(&self, fields: &Fields<'_>) -> Result<()> {
-        let check = |name, position, is_right: bool, expected, found: u64| match is_right {
-            true => Ok(()),
-            false => Err(Error::corrupt(
-                name,
-                fields.place(position),
-                expected,
-                found,
-            )),
+        // The lengths first: the other checks compute with them.
+        report(fields, &self.length_checks())?;
+        report(fields, &self.size_checks(fields)?)?;
+        report(fields, &self.group_checks())
+    }
+
+    fn length_checks(&self) -> [Check; 5] {
+        let check = |name, position, value: u32, range: RangeInclusive<u32>| Check {
+            name,
+            position,
+            is_right: range.contains(&value),
+            found: u64::from(value),
         };
-        let log = |name, position, value: u32, range: std::ops::RangeInclusive<u32>| {
-            let expected = "a length in its range";
+        let inode_log_max = self.block_log.min(11);
+        let dir_logs = self.block_log..=16;
+        [
+            check("sb_blocklog", field::BLOCK_LOG, self.block_log, 9..=16),
+            check("sb_sectlog", field::SECTOR_LOG, self.sector_log, 9..=15),
             check(
-                name,
-                position,
-                range.contains(&value),
-                expected,
-                u64::from(value),
-            )
+                "sb_inodelog",
+                field::INODE_LOG,
+                self.inode_log,
+                8..=inode_log_max,
+            ),
+            check(
+                "sb_dirblklog",
+                field::DIR_BLOCK_LOG,
+                self.dir_block_log,
+                dir_logs,
+            ),
+            check(
+                "sb_agblklog",
+                field::AG_BLOCK_LOG,
+                self.ag_block_log,
+                1..=31,
+            ),
+        ]
+    }
+
+    /// Sizes are stored beside their logarithms.
+    fn size_checks(&self, fields: &Fields<'_>) -> Result<[Check; 5]> {
+        let check = |name, position, found: u64, log: u32| Check {
+            name,
+            position,
+            is_right: Some(found) == 1_u64.checked_shl(log),
+            found,
         };
-        log("sb_blocklog", field::BLOCK_LOG, self.block_log, 9..=16)?;
-        log("sb_sectlog", field::SECTOR_LOG, self.sector_log, 9..=15)?;
-        log("sb_inodelog", field::INODE_LOG, self.inode_log, 8..=11)?;
-        let inode_log_max = self.block_log;
-        log(
-            "sb_inodelog",
-            field::INODE_LOG,
-            self.inode_log,
-            8..=inode_log_max,
-        )?;
-        log(
-            "sb_dirblklog",
-            field::DIR_BLOCK_LOG,
-            self.dir_block_log,
-            self.block_log..=16,
-        )?;
-        log(
-            "sb_agblklog",
-            field::AG_BLOCK_LOG,
-            self.ag_block_log,
-            1..=31,
-        )?;
-
         let block = u64::from(fields.be_u32(field::BLOCK_SIZE)?);
-        check(
-            "sb_blocksize",
-            field::BLOCK_SIZE,
-            block == self.block_len(),
-            "2^sb_blocklog",
-            block,
-        )?;
         let sector = u64::from(fields.be_u16(field::SECTOR_SIZE)?);
-        let sector_is_right = Some(sector) == 1_u64.checked_shl(self.sector_log);
-        check(
-            "sb_sectsize",
-            field::SECTOR_SIZE,
-            sector_is_right,
-            "2^sb_sectlog",
-            sector,
-        )?;
         let inode = u64::from(fields.be_u16(field::INODE_SIZE)?);
-        let inode_is_right = Some(inode) == 1_u64.checked_shl(self.inode_log);
-        check(
-            "sb_inodesize",
-            field::INODE_SIZE,
-            inode_is_right,
-            "2^sb_inodelog",
-            inode,
-        )?;
+        let per_block = u64::from(fields.be_u16(field::INODES_PER_BLOCK)?);
         let per_block_log = u32::from(fields.u8(field::INODES_PER_BLOCK_LOG)?);
-        let per_block_is_right = per_block_log == self.inodes_per_block_log()
-            && Some(u32::from(fields.be_u16(field::INODES_PER_BLOCK)?))
-                == 1_u32.checked_shl(per_block_log);
-        let place = field::INODES_PER_BLOCK_LOG;
-        let found = u64::from(per_block_log);
-        check(
-            "sb_inopblog",
-            place,
-            per_block_is_right,
-            "blocklog - inodelog",
-            found,
-        )?;
+        Ok([
+            check("sb_blocksize", field::BLOCK_SIZE, block, self.block_log),
+            check("sb_sectsize", field::SECTOR_SIZE, sector, self.sector_log),
+            check("sb_inodesize", field::INODE_SIZE, inode, self.inode_log),
+            check(
+                "sb_inopblock",
+                field::INODES_PER_BLOCK,
+                per_block,
+                per_block_log,
+            ),
+            Check {
+                name: "sb_inopblog",
+                position: field::INODES_PER_BLOCK_LOG,
+                is_right: per_block_log == self.inodes_per_block_log(),
+                found: u64::from(per_block_log),
+            },
+        ])
+    }
 
-        let ag_blocks = u64::from(self.ag_blocks);
-        let groups_are_right = ag_blocks >= 64
-            && ag_blocks <= 1_u64.checked_shl(self.ag_block_log).unwrap_or(0)
-            && ag_blocks
-                > 1_u64
-                    .checked_shl(self.ag_block_log.saturating_sub(1))
-                    .unwrap_or(0);
-        check(
-            "sb_agblocks",
-            field::AG_BLOCKS,
-            groups_are_right,
-            "fits sb_agblklog",
-            ag_blocks,
-        )?;
+    fn group_checks(&self) -> [Check; 3] {
+        let blocks = u64::from(self.ag_blocks);
         let count = u64::from(self.ag_count);
-        let all = ag_blocks.saturating_mul(count);
-        let without_last = ag_blocks.saturating_mul(count.saturating_sub(1));
-        let size_is_right = count > 0
-            && self.data_blocks <= all
-            && self.data_blocks > without_last
-            && self.data_blocks <= u64::MAX >> 17;
-        let found = self.data_blocks;
-        check(
-            "sb_dblocks",
-            field::DATA_BLOCKS,
-            size_is_right,
-            "sb_agcount groups",
-            found,
-        )?;
-        let root = self.root_inode;
-        let root_is_right = self.inode_offset(root).is_ok();
-        check(
-            "sb_rootino",
-            field::ROOT_INODE,
-            root_is_right,
-            "an inode number",
-            root,
-        )
+        let power = |log: u32| 1_u64.checked_shl(log).unwrap_or(0);
+        let all = blocks.saturating_mul(count);
+        let without_last = blocks.saturating_mul(count.saturating_sub(1));
+        [
+            Check {
+                name: "sb_agblocks",
+                position: field::AG_BLOCKS,
+                is_right: blocks >= 64
+                    && blocks <= power(self.ag_block_log)
+                    && blocks > power(self.ag_block_log.saturating_sub(1)),
+                found: blocks,
+            },
+            Check {
+                name: "sb_dblocks",
+                position: field::DATA_BLOCKS,
+                is_right: count > 0
+                    && self.data_blocks <= all
+                    && self.data_blocks > without_last
+                    && self.data_blocks <= u64::MAX >> 17,
+                found: self.data_blocks,
+            },
+            Check {
+                name: "sb_rootino",
+                position: field::ROOT_INODE,
+                is_right: self.inode_offset(self.root_inode).is_ok(),
+                found: self.root_inode,
+            },
+        ]
     }
 
     /// Returns the length of a block in bytes.
@@ -396,6 +380,25 @@ impl Superblock {
     pub(super) fn header_offset(&self, group: u32, index: u64) -> Result<ByteOffset> {
         let inside = index.checked_shl(self.sector_log).unwrap_or(0);
         Ok(self.group_block_offset(group, 0)?.saturating_add(inside))
+    }
+}
+
+/// A number of the superblock and whether it can be.
+struct Check {
+    name: &'static str,
+    position: usize,
+    is_right: bool,
+    found: u64,
+}
+
+fn report(fields: &Fields<'_>, checks: &[Check]) -> Result<()> {
+    match checks.iter().find(|check| !check.is_right) {
+        None => Ok(()),
+        Some(check) => {
+            let place = fields.place(check.position);
+            let expected = "a number that fits the others";
+            Err(Error::corrupt(check.name, place, expected, check.found))
+        }
     }
 }
 

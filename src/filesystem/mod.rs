@@ -24,6 +24,7 @@ pub mod ext;
 mod metadata;
 mod name;
 mod probe;
+pub mod xfs;
 
 pub use block_cache::{BLOCK_LEN_MAX, BlockCache, BlockKind, BlockReader};
 pub use error::{Error, ErrorKind, Result};
@@ -255,6 +256,7 @@ pub fn open(image: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Arc<dyn Fil
     };
     match (found.format, found.unreadable) {
         ("ext", None) => Ok(Arc::new(ext::open(image, options)?)),
+        ("xfs", None) => Ok(Arc::new(xfs::Xfs::open(image, options)?)),
         (format, None) => Err(Error::unsupported(format!("{format}: no reader yet"))),
         (format, Some(reason)) => Err(Error::unsupported(format!("{format}: {reason}"))),
     }

@@ -1,0 +1,243 @@
+//! Allocation groups: their counters and their free space.
+
+use super::checksum::CheckLayout;
+use super::volume::{Volume, expect};
+use crate::base::{ByteOffset, Fields};
+use crate::filesystem::{Error, RangeVisitor, Result, SpaceUsage};
+use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
+
+/// `XAGF` and `XAGI`.
+const AGF_MAGIC: u32 = 0x5841_4746;
+const AGI_MAGIC: u32 = 0x5841_4749;
+
+/// Magic numbers of the tree of free space by place, of version 4 and 5.
+const FREE_SPACE_MAGICS: [u32; 2] = [0x4142_5442, 0x4142_3342];
+
+/// Levels of the largest tree of a group.
+const LEVEL_MAX: u32 = 10;
+
+/// The sibling of the last block of a level.
+const NO_BLOCK: u32 = u32::MAX;
+
+/// Blocks of each group that the allocator keeps for itself
+/// (`XFS_ALLOCBT_AGFL_RESERVE` and the free list).
+const SET_ASIDE_BLOCKS: u64 = 8;
+
+/// Groups whose headers are summed up; beyond that (a petabyte) the superblock's own
+/// counters must do.
+const SUMMED_GROUPS_MAX: u32 = 4096;
+
+/// The longest name.
+const NAME_LEN_MAX: u32 = 255;
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Counters {
+    inodes: u64,
+    free_inodes: u64,
+    free_blocks: u64,
+}
+
+impl Volume {
+    /// See [`crate::filesystem::FileSystem::statfs`].
+    pub(super) fn statfs(&self) -> Result<SpaceUsage> {
+        let superblock = &self.superblock;
+        let counters = match superblock.ag_count <= SUMMED_GROUPS_MAX {
+            true => self.summed_counters()?,
+            false => Counters {
+                inodes: superblock.inode_count,
+                free_inodes: superblock.free_inode_count,
+                free_blocks: superblock.free_block_count,
+            },
+        };
+        let log_blocks = match superblock.log_start {
+            0 => 0,
+            _ => u64::from(superblock.log_blocks),
+        };
+        let set_aside = u64::from(superblock.ag_count).saturating_mul(SET_ASIDE_BLOCKS);
+        let free = counters.free_blocks.saturating_sub(set_aside);
+        // Inodes are made as they are needed, as long as there is space.
+        let possible = free
+            .checked_shl(superblock.inodes_per_block_log())
+            .unwrap_or(u64::MAX);
+        let node_count = counters.inodes.saturating_add(possible);
+        let used = counters.inodes.saturating_sub(counters.free_inodes);
+        Ok(SpaceUsage {
+            fs_block_len: u32::try_from(superblock.block_len()).unwrap_or(0),
+            block_count: superblock.data_blocks.saturating_sub(log_blocks),
+            free_block_count: free,
+            available_block_count: free,
+            node_count,
+            free_node_count: node_count.saturating_sub(used),
+            name_len_max: NAME_LEN_MAX,
+        })
+    }
+
+    /// Sums up what the groups say; the superblock is only right after an unmount.
+    fn summed_counters(&self) -> Result<Counters> {
+        let mut sum = Counters::default();
+        for group in 0..self.superblock.ag_count {
+            let (agf, offset) = self.group_header(group, 1, AGF_MAGIC, &CheckLayout::AGF)?;
+            let agf = Fields::new(&agf, offset);
+            // Free blocks, blocks of the free list, blocks of the trees of free space.
+            for position in [52, 48, 60] {
+                let count = u64::from(agf.be_u32(position)?);
+                sum.free_blocks = sum.free_blocks.saturating_add(count);
+            }
+            let (agi, offset) = self.group_header(group, 2, AGI_MAGIC, &CheckLayout::AGI)?;
+            let agi = Fields::new(&agi, offset);
+            sum.inodes = sum.inodes.saturating_add(u64::from(agi.be_u32(16)?));
+            sum.free_inodes = sum.free_inodes.saturating_add(u64::from(agi.be_u32(28)?));
+        }
+        Ok(sum)
+    }
+
+    /// See [`crate::filesystem::FileSystem::allocated_ranges`].
+    pub(super) fn allocated_ranges(&self, visit: &mut RangeVisitor<'_>) -> Result<()> {
+        // A range that reaches over the end of a group is given as one.
+        let mut pending: Option<Range<ByteOffset>> = None;
+        for group in 0..self.superblock.ag_count {
+            let mut is_ended = false;
+            self.used_blocks(group, &mut |range| {
+                if let Some(last) = pending.as_mut().filter(|last| last.end == range.start) {
+                    last.end = range.end;
+                    return ControlFlow::Continue(());
+                }
+                match pending.replace(range).map(&mut *visit) {
+                    Some(ControlFlow::Break(())) => {
+                        is_ended = true;
+                        pending = None;
+                        ControlFlow::Break(())
+                    }
+                    _ => ControlFlow::Continue(()),
+                }
+            })?;
+            if is_ended {
+                return Ok(());
+            }
+        }
+        if let Some(last) = pending {
+            let _ = visit(last);
+        }
+        Ok(())
+    }
+
+    /// Gives what lies between the free runs of a group, as ranges of the image.
+    fn used_blocks(
+        &self,
+        group: u32,
+        visit: &mut dyn FnMut(Range<ByteOffset>) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let block_log = self.superblock.block_log;
+        let base = self.superblock.group_block_offset(group, 0)?;
+        let count = self.superblock.group_block_count(group);
+        let range = |start: u64, end: u64| {
+            let place =
+                |block: u64| base.saturating_add(block.checked_shl(block_log).unwrap_or(u64::MAX));
+            place(start)..place(end)
+        };
+        let mut used_from = 0;
+        let mut is_ended = false;
+        self.free_runs(group, &mut |free| {
+            let used = used_from..free.start;
+            used_from = free.end;
+            if !used.is_empty() && visit(range(used.start, used.end)).is_break() {
+                is_ended = true;
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        })?;
+        if !is_ended && used_from < count {
+            let _ = visit(range(used_from, count));
+        }
+        Ok(())
+    }
+
+    /// Gives the free runs of a group, rising, in blocks of the group.
+    fn free_runs(
+        &self,
+        group: u32,
+        visit: &mut dyn FnMut(Range<u64>) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let (agf, offset) = self.group_header(group, 1, AGF_MAGIC, &CheckLayout::AGF)?;
+        let agf = Fields::new(&agf, offset);
+        let mut next = agf.be_u32(16)?;
+        let levels = agf.be_u32(28)?;
+        if levels == 0 || levels > LEVEL_MAX {
+            return Err(Error::corrupt(
+                "agf_levels",
+                agf.place(28),
+                "1 to 10",
+                levels,
+            ));
+        }
+        let header_len = if self.superblock.features.is_v5() {
+            56
+        } else {
+            16
+        };
+        for level in (1..levels).rev() {
+            let (block, offset) = self.free_space_block(group, next, level)?;
+            let fields = Fields::new(&block, offset);
+            // Keys of 8 bytes, then pointers of 4; the first one leads to the lowest.
+            let room = block.len().saturating_sub(header_len) / 12;
+            next = fields.be_u32(usize::saturating_add(header_len, room.saturating_mul(8)))?;
+        }
+        let end = self.superblock.group_block_count(group);
+        let mut lowest = 0;
+        // Each leaf has at least one run and they rise: a loop ends as Corrupt.
+        while next != NO_BLOCK {
+            let (block, offset) = self.free_space_block(group, next, 0)?;
+            let fields = Fields::new(&block, offset);
+            let count = usize::from(fields.be_u16(6)?);
+            if count == 0 && levels > 1 {
+                return Err(Error::corrupt(
+                    "bb_numrecs",
+                    fields.place(6),
+                    "at least 1",
+                    0_u64,
+                ));
+            }
+            for index in 0..count {
+                let record = fields.part(
+                    usize::saturating_add(header_len, index.saturating_mul(8)),
+                    8,
+                )?;
+                let start = u64::from(record.be_u32(0)?);
+                let stop = start.saturating_add(u64::from(record.be_u32(4)?));
+                if start < lowest || stop <= start || stop > end {
+                    let expected = "rising runs inside the group";
+                    return Err(Error::corrupt("free run", record.offset(), expected, start));
+                }
+                lowest = stop;
+                if visit(start..stop).is_break() {
+                    return Ok(());
+                }
+            }
+            next = match count {
+                0 => NO_BLOCK,
+                _ => fields.be_u32(12)?,
+            };
+        }
+        Ok(())
+    }
+
+    fn free_space_block(
+        &self,
+        group: u32,
+        block: u32,
+        level: u32,
+    ) -> Result<(Arc<[u8]>, ByteOffset)> {
+        let offset = self
+            .superblock
+            .group_block_offset(group, u64::from(block))?;
+        let layout = &CheckLayout::GROUP_TREE;
+        let bytes = self.block(offset, self.block_len(), layout, u64::from(group))?;
+        let fields = Fields::new(&bytes, offset);
+        let version = usize::from(self.superblock.features.is_v5());
+        let magic = FREE_SPACE_MAGICS.get(version).copied().unwrap_or(0);
+        expect(&fields, 0, "bb_magic", u64::from(magic), fields.be_u32(0)?)?;
+        expect(&fields, 4, "bb_level", u64::from(level), fields.be_u16(4)?)?;
+        Ok((bytes, offset))
+    }
+}

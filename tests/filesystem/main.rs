@@ -2,6 +2,11 @@
 //!
 //! Images are made with the usual tools and filled through the kernel's own mount,
 //! which needs root and loop devices; without them those tests say SKIPPED.
+#![allow(
+    unsafe_code,
+    missing_docs,
+    reason = "attributes, devices and statfs of the oracle need system calls"
+)]
 
 mod dirty;
 mod ext;

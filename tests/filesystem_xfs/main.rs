@@ -1,5 +1,10 @@
 //! The XFS reader against the kernel's own mount, on every set of features that
 //! `mkfs.xfs` makes, dirty and damaged.
+#![allow(
+    unsafe_code,
+    missing_docs,
+    reason = "attributes, devices and statfs of the oracle need system calls"
+)]
 
 mod dirty;
 mod features;

@@ -43,7 +43,7 @@ def wait_for(pattern, seconds=30):
     """Waits until a file that matches appears, and returns its path."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        found = glob.glob(pattern, recursive=True)
+        found = glob.glob(pattern, recursive=True, include_hidden=True)
         if found:
             return found[0]
         time.sleep(0.02)

@@ -84,7 +84,11 @@ impl FileTarget {
 
 impl RestoreTarget for FileTarget {
     fn write_at(&self, offset: ByteOffset, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(bytes, offset)
+        self.file.write_all_at(bytes, offset)?;
+        // The medium is to write while the next parts are decompressed; otherwise the
+        // fsync at the end would wait for everything.
+        sys::begin_write_back(&self.file, offset, bytes.len() as u64);
+        Ok(())
     }
 
     fn zero(&self, _range: Range<ByteOffset>) -> io::Result<()> {

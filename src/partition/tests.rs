@@ -38,7 +38,7 @@ fn gpt_disk() -> Option<Vec<u8>> {
     let text = path.to_str().unwrap();
     let arguments = [
         "-n1:2048:4095",
-        "-c1:näme-日本",
+        "-c1:n\u{e4}me-\u{65e5}\u{672c}",
         "-t1:ef00",
         "-n5:8192:+1M",
         "-c5:root",
@@ -59,7 +59,7 @@ fn assert_gpt(bytes: Vec<u8>, warning_count: usize) {
         .iter()
         .map(|one| (one.index, &*one.label))
         .collect();
-    assert_eq!(found, [(1, "näme-日本"), (5, "root")]);
+    assert_eq!(found, [(1, "n\u{e4}me-\u{65e5}\u{672c}"), (5, "root")]);
     let Place::Range { image_offset, len } = table.partitions[0].place else {
         panic!()
     };

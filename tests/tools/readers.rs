@@ -71,13 +71,13 @@ fn fio_verifies_its_own_pattern() {
     let fixture = Fixture::new();
     fixture.shell_ok(
         "fio --name=w --filename=$W/fio.img --size=32M --bs=4k --rw=randwrite --verify=crc32c \
-             --do_verify=0 --randseed=5 --output=/dev/null
+             --do_verify=0 --verify_state_save=0 --randseed=5 --output=/dev/null
          cp $W/fio.img $C/a",
     );
     let found = fixture.expect_count("a", 1);
     fixture.shell_ok(&format!(
         "fio --name=r --filename={} --readonly --size=32M --bs=4k --rw=randread --verify=crc32c \
-             --randseed=5 --verify_state_load=0 --output=$W/fio.log || {{ cat $W/fio.log >&2; exit 1; }}",
+             --randseed=5 --verify_state_load=0 --verify_state_save=0 --output=$W/fio.log || {{ cat $W/fio.log >&2; exit 1; }}",
         found[0].join("disk.img").display()
     ));
 }

@@ -14,6 +14,7 @@ mod progress_display;
 pub mod settings;
 mod signals;
 mod stdin;
+mod sys;
 mod table;
 mod view;
 
@@ -28,6 +29,7 @@ use std::process::ExitCode;
 
 /// Runs the program with the arguments of the process and returns its exit code.
 pub fn main() -> ExitCode {
+    sys::share_one_heap();
     let settings = Settings::from_environment();
     let matches = match Arguments::command().try_get_matches() {
         Ok(matches) => matches,

@@ -9,8 +9,9 @@ use std::io::Write;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Bytes that one thread brings back at a time.
-const PART_LEN: u64 = 4 << 20;
+/// Bytes that one thread brings back at a time: threads wait for each other while one
+/// writes to the file.
+const PART_LEN: u64 = 1 << 20;
 
 /// Threads at most; each holds one part in memory.
 const THREADS_MAX: usize = 8;

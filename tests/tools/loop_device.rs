@@ -39,7 +39,8 @@ fn the_kernel_mounts_a_snapshot_and_finds_the_same_tree() {
         &fixture,
         "a",
         "rmdir $W/lm/lost+found 2>/dev/null || true
-         D=$(rsync -nrlptgoDHc --itemize-changes --delete --exclude=/lost+found $W/tree/ $W/lm/)
+         D=$(rsync -nrlptgoDHc --itemize-changes --delete --exclude=/lost+found $W/tree/ $W/lm/ |
+            { grep -vFx '.d..t...... ./' || true; })   # mke2fs gives the root its own time
          [ -z \"$D\" ] || { echo \"$D\" | head -20 >&2; exit 1; }",
     );
 }

@@ -44,7 +44,10 @@ fn gpt_disk() -> Option<Vec<u8>> {
         "-c5:root",
     ];
     if !run("sgdisk", &[&arguments[..], &[text]].concat()) {
-        println!("SKIPPED TEST: sgdisk is not there or does not work");
+        let _ = std::io::Write::write_all(
+            &mut std::io::stderr(),
+            b"SKIPPED TEST: partition: sgdisk is not there or does not end\n",
+        );
         return None;
     }
     Some(std::fs::read(&path).unwrap())
@@ -204,7 +207,10 @@ fn sfdisk_agrees() {
     let script = "label: dos\nlabel-id: 0x1234abcd\n,8M,83\n,8M,82\n,,05\n,8M,83\n,4M,8e\n,,83\n";
     let command = format!("printf '{script}' | sfdisk -q '{}'", path.display());
     if !run("sh", &["-c", &command]) {
-        println!("SKIPPED TEST: sfdisk is not there or does not work");
+        let _ = std::io::Write::write_all(
+            &mut std::io::stderr(),
+            b"SKIPPED TEST: partition: sfdisk is not there or does not end\n",
+        );
         return;
     }
     let dump = Command::new("sfdisk")

@@ -60,7 +60,10 @@ pub fn can_mount() -> bool {
     let is_root = output("id", &["-u"]).stdout == b"0\n";
     let works = is_root && Path::new("/dev/loop-control").exists();
     if !works {
-        println!("SKIPPED: needs root and loop devices");
+        let _ = std::io::Write::write_all(
+            &mut std::io::stderr(),
+            b"SKIPPED TEST: filesystem: needs root and loop devices\n",
+        );
     }
     works
 }

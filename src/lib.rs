@@ -7,7 +7,7 @@
 //! ```text
 //! 0 base
 //! 1 format backend source partition filesystem
-//! 2 store
+//! 2 store contents
 //! 3 image
 //! 4 snapshot
 //! 5 tree
@@ -21,6 +21,7 @@
 pub mod backend;
 pub mod base;
 pub mod cli;
+pub mod contents;
 pub mod filesystem;
 pub mod format;
 pub mod fuse;

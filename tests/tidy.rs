@@ -15,6 +15,7 @@ const RANKS: &[(&str, u32)] = &[
     ("source", 1),
     ("partition", 1),
     ("filesystem", 1),
+    ("contents", 2),
     ("store", 2),
     ("image", 3),
     ("snapshot", 4),

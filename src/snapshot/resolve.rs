@@ -1,9 +1,8 @@
 //! Finding a snapshot by what a person writes.
 
 use super::manifest::Snapshot;
-use super::path_name::encode_path_name;
 use super::state::State;
-use crate::base::SnapshotId;
+use crate::base::{SnapshotId, encode_path_name};
 use crate::store::{Error, Result};
 use std::sync::Arc;
 

@@ -3,8 +3,7 @@
 
 use super::entry::{Action, Checkpoint, Entry};
 use super::manifest::{Labels, Manifest, Snapshot};
-use super::path_name::{encode_path_name, numbered};
-use crate::base::{ChunkId, IndexId, PackId, SnapshotId};
+use crate::base::{ChunkId, IndexId, PackId, SnapshotId, encode_path_name, numbered_path_name};
 use crate::store::Excluded;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -190,7 +189,7 @@ impl State {
             return wanted;
         }
         (2..)
-            .map(|number| numbered(&wanted, number))
+            .map(|number| numbered_path_name(&wanted, number))
             .find(|path_name| self.find(&resource, path_name).is_none())
             .unwrap_or(wanted)
     }

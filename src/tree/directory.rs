@@ -1,8 +1,8 @@
 //! Directories: what a name means and what is listed. All answers come from the state
 //! of the catalog in memory.
 
-use crate::base::{SnapshotId, Timestamp};
-use crate::snapshot::{Snapshot, State, decode_path_name, encode_path_name};
+use crate::base::{SnapshotId, Timestamp, decode_path_name, encode_path_name};
+use crate::snapshot::{Snapshot, State};
 use crate::tree::attributes::{Attributes, Entry, FileKind};
 use crate::tree::draft::Draft;
 use crate::tree::node::Node;

@@ -470,7 +470,7 @@ impl std::fmt::Debug for Draft {
 
 /// Returns the newest snapshot of the resource, where equal chunks are likely.
 pub(super) fn parent_of(shared: &Shared, resource: &str) -> Option<Image> {
-    let path_name = crate::snapshot::encode_path_name(resource);
+    let path_name = crate::base::encode_path_name(resource);
     let state = shared.catalog.state();
     let newest = state.of_resource(&path_name).last()?;
     Some(shared.catalog.image(newest))

@@ -1,8 +1,8 @@
 //! Names in `create/`: which resource and label they mean, and which of them are
 //! only on their way to their final name.
 
+use crate::base::decode_path_name;
 use crate::base::limits::PATH_NAME_LEN_MAX;
-use crate::snapshot::decode_path_name;
 use crate::tree::{Kind, Result};
 
 /// Ends of names that programs give to files they are still writing.

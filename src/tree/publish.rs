@@ -205,7 +205,7 @@ impl Draft {
         let target = names::parse(&name)?;
         let image = Image::new(Arc::clone(&content.store), map_root, image_len_bytes);
         let found = plausible::look(&image);
-        let path_name = crate::snapshot::encode_path_name(&target.resource);
+        let path_name = crate::base::encode_path_name(&target.resource);
         let parent_kind = self
             .shared
             .catalog

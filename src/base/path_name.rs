@@ -1,6 +1,6 @@
 //! Display names as names in the mounted tree (DESIGN section 1, "Names").
 
-use crate::base::limits::PATH_NAME_LEN_MAX;
+use super::limits::PATH_NAME_LEN_MAX;
 
 /// Names that mean something else in a folder of snapshots.
 const RESERVED: [&str; 1] = ["latest"];
@@ -35,7 +35,7 @@ pub fn encode_path_name(name: &str) -> String {
 }
 
 /// Returns a path name with `~number` behind it, at most 255 bytes long.
-pub(super) fn numbered(path_name: &str, number: u64) -> String {
+pub fn numbered_path_name(path_name: &str, number: u64) -> String {
     let suffix = format!("~{number}");
     format!(
         "{}{suffix}",
@@ -123,8 +123,8 @@ mod tests {
         let (one, other) = (encode_path_name(&long), encode_path_name(&longer));
         assert!(one.len() <= 255 && other.len() <= 255);
         assert_ne!(one, other);
-        assert!(numbered(&one, 12).ends_with("~12"));
-        assert!(numbered(&one, 12).len() <= 255);
+        assert!(numbered_path_name(&one, 12).ends_with("~12"));
+        assert!(numbered_path_name(&one, 12).len() <= 255);
         let umlauts = "\u{e4}".repeat(200);
         assert!(encode_path_name(&umlauts).len() <= 255);
     }

@@ -1,0 +1,308 @@
+//! The files of an image as its machine shows them: which file system is the root, and
+//! where the others are mounted.
+
+use super::device::Device;
+use super::fstab::{self, Line};
+use super::path::Follow;
+use super::view::{View, ViewNode};
+use super::volume::Volume;
+use super::{Error, ErrorKind, Result};
+use crate::filesystem::{FileSystem, FileType, NodeId, RootSelector};
+use std::sync::Arc;
+
+/// Where distributions put their root in a file system with subvolumes, when it is not
+/// the default one (Debian, Ubuntu, Fedora).
+const ROOT_SUBVOLUMES: [&[u8]; 3] = [b"@", b"@rootfs", b"root"];
+
+/// Files that a system has, in the order of how sure they are.
+const SYSTEM_FILES: [&[u8]; 5] = [
+    b"etc/os-release",
+    b"usr/lib/os-release",
+    b"Windows/System32",
+    b"WINDOWS/system32",
+    b"sbin/init",
+];
+
+/// A line of fstab that nothing could be shown for.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Unplaced {
+    /// What should be mounted, as fstab has it.
+    pub source: String,
+    /// Where.
+    pub path: String,
+    /// Why it is not.
+    pub reason: String,
+}
+
+/// A file system that is shown, and where.
+#[derive(Clone, Debug)]
+pub(super) struct Placed {
+    pub(super) volume: Arc<Volume>,
+    pub(super) path: Vec<u8>,
+}
+
+/// The files of an image as its machine shows them.
+#[derive(Debug)]
+pub struct Assembly {
+    view: Option<Arc<View>>,
+    pub(super) placed: Vec<Placed>,
+    pub(super) unplaced: Vec<Unplaced>,
+    pub(super) note: Option<String>,
+}
+
+/// A file system that could be the root.
+struct Candidate {
+    volume: Arc<Volume>,
+    file_system: Arc<dyn FileSystem>,
+    root: NodeId,
+    fstab: Option<Vec<Line>>,
+}
+
+impl Assembly {
+    /// Returns the files; `None` if the image has no file system that is read here.
+    pub fn view(&self) -> Option<&Arc<View>> {
+        self.view.as_ref()
+    }
+
+    /// Returns the lines of fstab that nothing could be shown for.
+    pub fn unplaced(&self) -> &[Unplaced] {
+        &self.unplaced
+    }
+
+    /// Finds the root and mounts the rest on it.
+    pub(super) fn of(volumes: &[Arc<Volume>]) -> Result<Self> {
+        let candidates = candidates(volumes)?;
+        let (root, note) = choose(&candidates, volumes)?;
+        let Some(root) = root else {
+            return Ok(Self {
+                view: None,
+                placed: vec![],
+                unplaced: vec![],
+                note,
+            });
+        };
+        let view = View::plain(Arc::clone(&root.file_system), root.root);
+        let mut building = Building {
+            volumes,
+            view,
+            placed: vec![Placed {
+                volume: Arc::clone(&root.volume),
+                path: b"/".to_vec(),
+            }],
+            unplaced: vec![],
+        };
+        let mut lines: Vec<&Line> = root.fstab.iter().flatten().collect();
+        lines.sort_by_key(|line| line.depth());
+        for line in lines {
+            building.place(line)?;
+        }
+        Ok(Self {
+            view: Some(Arc::new(building.view)),
+            placed: building.placed,
+            unplaced: building.unplaced,
+            note,
+        })
+    }
+}
+
+/// Returns every file system that can be read, with its table if it has one.
+fn candidates(volumes: &[Arc<Volume>]) -> Result<Vec<Candidate>> {
+    let mut found = vec![];
+    for volume in volumes {
+        let file_system = match volume.file_system() {
+            Ok(file_system) => file_system,
+            Err(error) if error.kind() == ErrorKind::Io => return Err(error),
+            Err(_) => continue,
+        };
+        let (root, fstab) = root_with_fstab(&file_system)?;
+        found.push(Candidate {
+            volume: Arc::clone(volume),
+            file_system,
+            root,
+            fstab,
+        });
+    }
+    Ok(found)
+}
+
+/// Returns the root of a file system that has `/etc/fstab`, and the table; or its
+/// default root without one.
+fn root_with_fstab(file_system: &Arc<dyn FileSystem>) -> Result<(NodeId, Option<Vec<Line>>)> {
+    let default = file_system.root();
+    let mut roots = vec![default];
+    for path in ROOT_SUBVOLUMES {
+        let selector = RootSelector::Path(path.to_vec());
+        roots.extend(View::root_like(file_system, &selector)?);
+    }
+    for root in roots {
+        let view = View::plain(Arc::clone(file_system), root);
+        if let Some(bytes) = view.read_small(b"etc/fstab", fstab::FSTAB_LEN_MAX)? {
+            return Ok((root, Some(fstab::parse(&bytes))));
+        }
+    }
+    Ok((default, None))
+}
+
+/// Returns the root, and what a person should know about the choice.
+fn choose<'a>(
+    candidates: &'a [Candidate],
+    volumes: &[Arc<Volume>],
+) -> Result<(Option<&'a Candidate>, Option<String>)> {
+    let mut with_fstab = candidates
+        .iter()
+        .filter(|candidate| candidate.fstab.is_some());
+    if let Some(first) = with_fstab.next() {
+        let note = "more than one file system has /etc/fstab; the first one that names \
+                    itself as the root is shown";
+        let others = with_fstab.count();
+        for candidate in candidates {
+            if is_own_root(candidate, volumes)? {
+                return Ok((Some(candidate), (others > 0).then(|| note.to_owned())));
+            }
+        }
+        return Ok((Some(first), (others > 0).then(|| note.to_owned())));
+    }
+    match candidates {
+        [] => Ok((None, None)),
+        [only] => Ok((Some(only), None)),
+        several => {
+            let (root, how) = without_fstab(several)?;
+            let note = format!("no file system has /etc/fstab; {how}");
+            Ok((Some(root), Some(note)))
+        }
+    }
+}
+
+/// Tells whether the table of a file system names itself as what is mounted on `/`.
+fn is_own_root(candidate: &Candidate, volumes: &[Arc<Volume>]) -> Result<bool> {
+    let Some(lines) = &candidate.fstab else {
+        return Ok(false);
+    };
+    for line in lines.iter().filter(|line| line.place == b"/") {
+        let found = Device::parse(&line.source).find(volumes)?;
+        if found.is_some_and(|found| Arc::ptr_eq(found, &candidate.volume)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Chooses by what a system has, and else by size.
+fn without_fstab(candidates: &[Candidate]) -> Result<(&Candidate, &'static str)> {
+    for path in SYSTEM_FILES {
+        for candidate in candidates {
+            let view = View::plain(Arc::clone(&candidate.file_system), candidate.root);
+            match view.walk(path, Follow::Yes) {
+                Ok(_) => return Ok((candidate, "the one with an operating system is shown")),
+                Err(error) if error.kind() == ErrorKind::Io => return Err(error),
+                Err(_) => {}
+            }
+        }
+    }
+    // The first of the largest: `max_by_key` would return the last one.
+    let largest = candidates
+        .iter()
+        .rev()
+        .max_by_key(|candidate| candidate.file_system.summary().len)
+        .ok_or_else(|| Error::unsupported("no file system"))?;
+    Ok((largest, "the largest one is shown"))
+}
+
+struct Building<'a> {
+    volumes: &'a [Arc<Volume>],
+    view: View,
+    placed: Vec<Placed>,
+    unplaced: Vec<Unplaced>,
+}
+
+impl Building<'_> {
+    /// Mounts what a line says, or remembers why not.
+    fn place(&mut self, line: &Line) -> Result<()> {
+        if line.is_virtual() || line.place.iter().all(|byte| *byte == b'/') {
+            return Ok(());
+        }
+        match self.try_place(line) {
+            Ok(volume) => {
+                self.placed.push(Placed {
+                    volume,
+                    path: line.place.clone(),
+                });
+                Ok(())
+            }
+            Err(Error::Io(error)) => Err(Error::Io(error)),
+            Err(error) => {
+                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                self.unplaced.push(Unplaced {
+                    source: text(&line.source),
+                    path: text(&line.place),
+                    reason: error.to_string(),
+                });
+                Ok(())
+            }
+        }
+    }
+
+    fn try_place(&mut self, line: &Line) -> Result<Arc<Volume>> {
+        let missing = |what: &'static str| Error::NotFound { what: what.into() };
+        if line.is_remote() {
+            return Err(missing("its content, which is on another machine"));
+        }
+        if line.has(b"noauto") {
+            return Err(Error::unsupported("it is not mounted by itself (noauto)"));
+        }
+        if line.has(b"bind") || line.has(b"rbind") {
+            return Err(Error::unsupported("bind mounts"));
+        }
+        let device = Device::parse(&line.source);
+        let volume = match (device.find(self.volumes)?, device) {
+            (Some(volume), _) => Arc::clone(volume),
+            (None, Device::OtherDisk) => return Err(missing("the device, which is another disk")),
+            (None, Device::Unknown) => return Err(missing("a device of this name")),
+            (None, _) => return Err(missing("the device in this image")),
+        };
+        let file_system = volume.file_system()?;
+        let root = file_system.root_of(&selector(line)?)?;
+        let on = self.view.walk(&line.place, Follow::Yes)?;
+        self.expect_directory(on)?;
+        self.view.mount(on, file_system, root)?;
+        Ok(volume)
+    }
+
+    fn expect_directory(&self, on: ViewNode) -> Result<()> {
+        match self.view.metadata(on)?.file_type {
+            FileType::Directory => Ok(()),
+            actual => Err(Error::WrongType {
+                expected: FileType::Directory,
+                actual,
+            }),
+        }
+    }
+}
+
+/// Returns the root that the options of a line ask for (btrfs(5), "subvol", "subvolid").
+fn selector(line: &Line) -> Result<RootSelector> {
+    if let Some(path) = line.value(b"subvol") {
+        let start = path.iter().position(|byte| *byte != b'/');
+        let path = start
+            .and_then(|start| path.get(start..))
+            .unwrap_or_default();
+        return Ok(match path {
+            [] => RootSelector::TopLevel,
+            path => RootSelector::Path(path.to_vec()),
+        });
+    }
+    let Some(text) = line.value(b"subvolid") else {
+        return Ok(RootSelector::Default);
+    };
+    let id = std::str::from_utf8(text).ok().and_then(|text| {
+        text.strip_prefix("0x").map_or_else(
+            || text.parse::<u64>().ok(),
+            |digits| u64::from_str_radix(digits, 16).ok(),
+        )
+    });
+    match id {
+        Some(0 | 5) => Ok(RootSelector::TopLevel),
+        Some(id) => Ok(RootSelector::Id(id)),
+        None => Err(Error::unsupported("a subvolid that is no number")),
+    }
+}

@@ -1,1 +1,412 @@
+//! A view over file systems that exist in memory only, and images of bytes for the
+//! rest. Real ones are in `tests/browse`.
 
+use super::*;
+use crate::base::ByteLen;
+use crate::filesystem::{
+    BlockCache, Consistency, DirCursor, DirEntry, DirVisitor, ExtentVisitor, FileExtent,
+    FileSystem, FileTime, FileType, Metadata, Name, NodeFlags, NodeId, RangeVisitor, SpaceUsage,
+    Summary,
+};
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+enum Content {
+    Directory(BTreeMap<Vec<u8>, u64>),
+    File(Vec<u8>),
+    Link(Vec<u8>),
+}
+
+/// A file system in memory; the root is node 2, as in ext.
+struct Memory {
+    nodes: BTreeMap<u64, Content>,
+    summary: Summary,
+}
+
+impl Memory {
+    fn new(label: &str) -> Self {
+        Self {
+            nodes: BTreeMap::from([(2, Content::Directory(BTreeMap::new()))]),
+            summary: Summary {
+                format: "memory",
+                label: label.as_bytes().to_vec(),
+                uuid: None,
+                fs_block_len: 4096,
+                len: 1 << 20,
+                features: vec![],
+                consistency: Consistency::Clean,
+                warnings: vec![],
+            },
+        }
+    }
+
+    /// Adds what is at `path`, directories above it too.
+    fn with(mut self, path: &str, content: Content) -> Self {
+        let mut parent = 2;
+        let parts: Vec<&str> = path.split('/').collect();
+        let (last, above) = parts.split_last().unwrap();
+        for part in above {
+            parent = self.child(parent, part, Content::Directory(BTreeMap::new()));
+        }
+        self.child(parent, last, content);
+        self
+    }
+
+    fn child(&mut self, parent: u64, name: &str, content: Content) -> u64 {
+        let free = self.nodes.keys().max().unwrap() + 1;
+        let Some(Content::Directory(names)) = self.nodes.get_mut(&parent) else {
+            panic!("{parent} is no directory");
+        };
+        let node = *names.entry(name.as_bytes().to_vec()).or_insert(free);
+        self.nodes.entry(node).or_insert(content);
+        node
+    }
+
+    fn get(&self, node: NodeId) -> Result<&Content> {
+        self.nodes.get(&node.inode).ok_or(Error::NotFound {
+            what: "node".into(),
+        })
+    }
+}
+
+impl FileSystem for Memory {
+    fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    fn root(&self) -> NodeId {
+        NodeId::new(2)
+    }
+
+    fn lookup(&self, directory: NodeId, name: Name<'_>) -> Result<Option<NodeId>> {
+        match self.get(directory)? {
+            Content::Directory(names) => Ok(names.get(name.bytes()).copied().map(NodeId::new)),
+            _ => Err(Error::WrongType {
+                expected: FileType::Directory,
+                actual: FileType::Regular,
+            }),
+        }
+    }
+
+    fn read_dir(
+        &self,
+        directory: NodeId,
+        cursor: DirCursor,
+        visit: &mut DirVisitor<'_>,
+    ) -> Result<()> {
+        let Content::Directory(names) = self.get(directory)? else {
+            panic!("only directories are listed here");
+        };
+        let start = usize::try_from(cursor.0).unwrap();
+        for (place, (name, node)) in names.iter().enumerate().skip(start) {
+            let entry = DirEntry {
+                name: Name::new(name).unwrap(),
+                node: NodeId::new(*node),
+                file_type: None,
+                next: DirCursor(place as u64 + 1),
+            };
+            if visit(entry) == ControlFlow::Break(()) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn metadata(&self, node: NodeId) -> Result<Metadata> {
+        let (file_type, size) = match self.get(node)? {
+            Content::Directory(_) => (FileType::Directory, 0),
+            Content::File(bytes) => (FileType::Regular, bytes.len()),
+            Content::Link(target) => (FileType::Symlink, target.len()),
+        };
+        let time = FileTime::default();
+        Ok(Metadata {
+            file_type,
+            permissions: 0o644,
+            user: 0,
+            group: 0,
+            link_count: 1,
+            size: size as ByteLen,
+            block_count_512: 0,
+            preferred_io_len: 4096,
+            accessed: time,
+            modified: time,
+            changed: time,
+            created: None,
+            device: None,
+            generation: 0,
+            flags: NodeFlags::default(),
+        })
+    }
+
+    fn read_at(&self, node: NodeId, offset: u64, target: &mut [u8]) -> Result<usize> {
+        let Content::File(bytes) = self.get(node)? else {
+            panic!("only files are read here");
+        };
+        let rest = &bytes[usize::try_from(offset).unwrap().min(bytes.len())..];
+        let count = rest.len().min(target.len());
+        target[..count].copy_from_slice(&rest[..count]);
+        Ok(count)
+    }
+
+    /// Every file has 4,096 bytes of data, 4,096 bytes of hole, and so on.
+    fn extents(&self, node: NodeId, _: u64, visit: &mut ExtentVisitor<'_>) -> Result<()> {
+        let len = self.metadata(node)?.size;
+        for offset in (0..len).step_by(8192) {
+            let extent = FileExtent {
+                offset,
+                len: 4096,
+                place: crate::filesystem::ExtentPlace::Encoded,
+            };
+            if visit(extent) == ControlFlow::Break(()) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_link(&self, node: NodeId) -> Result<Vec<u8>> {
+        match self.get(node)? {
+            Content::Link(target) => Ok(target.clone()),
+            _ => panic!("only links are followed here"),
+        }
+    }
+
+    fn xattr_names(&self, _: NodeId) -> Result<Vec<Vec<u8>>> {
+        Ok(vec![])
+    }
+
+    fn xattr(&self, _: NodeId, _: &[u8]) -> Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
+
+    fn statfs(&self) -> Result<SpaceUsage> {
+        Ok(SpaceUsage::default())
+    }
+
+    fn allocated_ranges(&self, _: &mut RangeVisitor<'_>) -> Result<()> {
+        Err(Error::unsupported("memory"))
+    }
+}
+
+fn file(text: &str) -> Content {
+    Content::File(text.as_bytes().to_vec())
+}
+
+fn link(target: &str) -> Content {
+    Content::Link(target.as_bytes().to_vec())
+}
+
+fn directory() -> Content {
+    Content::Directory(BTreeMap::new())
+}
+
+fn volume(image: &Arc<dyn ReadAt>, file_system: Memory) -> Arc<Volume> {
+    let options = OpenOptions::new(BlockCache::new(0));
+    Arc::new(Volume::with_file_system(
+        Arc::clone(image),
+        options,
+        Arc::new(file_system),
+    ))
+}
+
+/// Returns the files of an image with these file systems.
+fn assemble(file_systems: Vec<Memory>) -> Assembly {
+    let image: Arc<dyn ReadAt> = Arc::new(vec![0; 512]);
+    let volumes: Vec<_> = file_systems
+        .into_iter()
+        .map(|file_system| volume(&image, file_system))
+        .collect();
+    Assembly::of(&volumes).unwrap()
+}
+
+fn text_at(view: &View, path: &str) -> Option<String> {
+    let bytes = view.read_small(path.as_bytes(), 1 << 20).unwrap()?;
+    Some(String::from_utf8(bytes).unwrap())
+}
+
+#[test]
+fn the_root_is_the_one_with_fstab_and_the_rest_lies_where_it_says() {
+    let table = "LABEL=root / m\nLABEL=srv /srv/data m\nLABEL=deep /srv/data/deep m\n\
+                 LABEL=gone /mnt m\n/dev/sdb1 /other m\nnas:/x /nas nfs\nLABEL=srv /man m noauto\n\
+                 LABEL=srv /nowhere m\nLABEL=srv /etc/fstab m\nproc /proc proc\n";
+    let root = Memory::new("root")
+        .with("etc/fstab", file(table))
+        .with("srv", link("var/srv"))
+        .with("var/srv/data/hidden", file("below"))
+        .with("mnt", directory())
+        .with("other", directory())
+        .with("man", directory());
+    let srv = Memory::new("srv")
+        .with("web", file("on srv"))
+        .with("deep", directory());
+    let deep = Memory::new("deep").with("bottom", file("on deep"));
+    let assembly = assemble(vec![deep, srv, root]);
+    let view = assembly.view().unwrap();
+    assert_eq!(view.mount_count(), 3);
+    assert_eq!(text_at(view, "/srv/data/web").as_deref(), Some("on srv"));
+    assert_eq!(text_at(view, "var/srv/data/web").as_deref(), Some("on srv"));
+    assert_eq!(text_at(view, "/srv/data/hidden"), None);
+    let bottom = text_at(view, "/srv/data/deep/bottom");
+    assert_eq!(bottom.as_deref(), Some("on deep"));
+    let left: Vec<&str> = assembly
+        .unplaced()
+        .iter()
+        .map(|line| line.path.as_str())
+        .collect();
+    assert_eq!(
+        left,
+        ["/mnt", "/other", "/nas", "/man", "/nowhere", "/etc/fstab"]
+    );
+    let why = |path: &str| {
+        let line = assembly.unplaced().iter().find(|line| line.path == path);
+        line.unwrap().reason.clone()
+    };
+    assert_eq!(
+        why("/other"),
+        "not found: the device, which is another disk"
+    );
+    assert_eq!(why("/nowhere"), "not found: \"nowhere\"");
+    assert!(why("/etc/fstab").contains("expected a Directory"));
+}
+
+#[test]
+fn what_is_mounted_shows_in_listings_too() {
+    let root = Memory::new("root")
+        .with("etc/fstab", file("LABEL=root / m\nLABEL=srv /srv m\n"))
+        .with("srv", directory());
+    let assembly = assemble(vec![root, Memory::new("srv").with("x", file("1"))]);
+    let view = assembly.view().unwrap();
+    let mut listed = vec![];
+    view.read_dir(view.root(), DirCursor::START, &mut |entry| {
+        listed.push((entry.name.bytes().to_vec(), entry.node));
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    let name = Name::new(b"srv").unwrap();
+    let looked_up = view.lookup(view.root(), name).unwrap().unwrap();
+    assert_eq!(looked_up.mount, 1);
+    assert!(listed.contains(&(b"srv".to_vec(), looked_up)));
+}
+
+#[test]
+fn links_stay_inside_and_end() {
+    let root = Memory::new("")
+        .with("a/up", link("../../../etc/passwd"))
+        .with("a/abs", link("/etc/passwd"))
+        .with("a/self", link("self"))
+        .with("a/dir", link("/etc/"))
+        .with("etc/passwd", file("ours"));
+    let view = View::plain(Arc::new(root), NodeId::new(2));
+    assert_eq!(text_at(&view, "/a/up").as_deref(), Some("ours"));
+    assert_eq!(text_at(&view, "/a/abs").as_deref(), Some("ours"));
+    assert_eq!(text_at(&view, "/a/dir/passwd").as_deref(), Some("ours"));
+    assert_eq!(text_at(&view, "/../../etc/passwd").as_deref(), Some("ours"));
+    let kind = |path: &str, follow| view.walk(path.as_bytes(), follow).map_err(|e| e.kind());
+    assert_eq!(kind("/a/self", Follow::Yes), Err(ErrorKind::Unsupported));
+    assert!(kind("/a/self", Follow::No).is_ok());
+    assert_eq!(kind("/etc/passwd/", Follow::Yes), Err(ErrorKind::WrongType));
+    assert_eq!(
+        kind("/etc/passwd/x", Follow::Yes),
+        Err(ErrorKind::WrongType)
+    );
+    assert_eq!(
+        kind("/etc/passwd/..", Follow::Yes),
+        Err(ErrorKind::WrongType)
+    );
+    assert_eq!(kind("/no", Follow::Yes), Err(ErrorKind::NotFound));
+    assert_eq!(
+        kind(&"a/".repeat(20_000), Follow::Yes),
+        Err(ErrorKind::Unsupported)
+    );
+    assert_eq!(kind("", Follow::Yes), Ok(view.root()));
+}
+
+#[test]
+fn without_fstab_the_system_is_the_root_and_else_the_largest() {
+    let data = || Memory::new("data").with("big", file("data"));
+    let assembly = assemble(vec![data()]);
+    assert!(assembly.note.is_none());
+    assert!(text_at(assembly.view().unwrap(), "big").is_some());
+    let windows = Memory::new("c").with("Windows/System32/ntdll", file(""));
+    let assembly = assemble(vec![data(), windows]);
+    assert!(
+        assembly
+            .note
+            .as_deref()
+            .unwrap()
+            .contains("operating system")
+    );
+    assert!(text_at(assembly.view().unwrap(), "big").is_none());
+    let mut large = data();
+    large.summary.len = 2 << 20;
+    let assembly = assemble(vec![Memory::new("small"), large, data()]);
+    assert!(text_at(assembly.view().unwrap(), "big").is_some());
+    assert!(assembly.note.as_deref().unwrap().contains("largest"));
+    assert!(assemble(vec![]).view().is_none());
+}
+
+#[test]
+fn of_two_systems_the_one_that_names_itself_is_the_root() {
+    let one = Memory::new("old").with("etc/fstab", file("LABEL=new / m\n"));
+    let other = Memory::new("new")
+        .with("etc/fstab", file("LABEL=new / m\n"))
+        .with("here", file("new"));
+    let assembly = assemble(vec![one, other]);
+    assert!(text_at(assembly.view().unwrap(), "here").is_some());
+    assert!(assembly.note.is_some());
+}
+
+#[test]
+fn data_and_holes_are_found_as_lseek_finds_them() {
+    let root = Memory::new("").with("sparse", Content::File(vec![1; 20_000]));
+    let view = View::plain(Arc::new(root), NodeId::new(2));
+    let node = view.walk(b"sparse", Follow::Yes).unwrap();
+    let seek = |offset, hole| view.seek(node, offset, hole).unwrap();
+    assert_eq!(seek(0, false), Some(0));
+    assert_eq!(seek(0, true), Some(4096));
+    assert_eq!(seek(4096, true), Some(4096));
+    assert_eq!(seek(5000, false), Some(8192));
+    assert_eq!(seek(9000, false), Some(9000));
+    assert_eq!(seek(16_384, true), Some(20_000));
+    assert_eq!(seek(20_000, false), None);
+    assert_eq!(seek(20_000, true), None);
+    assert_eq!(seek(u64::MAX, true), None);
+}
+
+#[test]
+fn an_image_of_nothing_has_one_volume_that_cannot_be_browsed() {
+    for len in [0, 1, 511, 512, 1 << 20] {
+        let image: Arc<dyn ReadAt> = Arc::new(vec![0; len]);
+        let contents = Contents::open(image, &OpenOptions::new(BlockCache::new(1 << 20))).unwrap();
+        assert!(!contents.has_partitions());
+        assert_eq!(contents.volumes().len(), 1);
+        assert!(contents.assembly().unwrap().view().is_none());
+        let report = contents.inspect().unwrap();
+        let filesystem = report.filesystem.unwrap();
+        assert!(!filesystem.browsable && filesystem.reason.is_some());
+    }
+}
+
+#[test]
+fn a_medium_that_fails_is_asked_again() {
+    struct Failing(std::sync::atomic::AtomicBool);
+    impl ReadAt for Failing {
+        fn len(&self) -> ByteLen {
+            1 << 20
+        }
+        fn read_exact_at(&self, _: u64, target: &mut [u8]) -> std::io::Result<()> {
+            if self.0.load(std::sync::atomic::Ordering::Relaxed) {
+                return Err(std::io::Error::other("the disk is away"));
+            }
+            target.fill(0);
+            Ok(())
+        }
+    }
+    let medium = Arc::new(Failing(false.into()));
+    let image: Arc<dyn ReadAt> = Arc::clone(&medium) as Arc<dyn ReadAt>;
+    let contents = Contents::open(image, &OpenOptions::new(BlockCache::new(1 << 20))).unwrap();
+    medium.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(contents.assembly().unwrap_err().kind(), ErrorKind::Io);
+    medium.0.store(false, std::sync::atomic::Ordering::Relaxed);
+    assert!(contents.assembly().is_ok());
+}

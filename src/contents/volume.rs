@@ -85,6 +85,19 @@ impl Volume {
         }
     }
 
+    /// Returns a whole image that is open already.
+    #[cfg(test)]
+    pub(super) fn with_file_system(
+        image: Arc<dyn ReadAt>,
+        options: OpenOptions,
+        file_system: Arc<dyn FileSystem>,
+    ) -> Self {
+        Self {
+            opened: Mutex::new(Some(Opened::Yes(file_system))),
+            ..Self::whole(image, options)
+        }
+    }
+
     /// Returns the name in `partitions/`: `1-ESP`, `3-vg-root`, `2`; empty for a whole
     /// image.
     pub fn path_name(&self) -> &str {

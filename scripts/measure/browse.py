@@ -1,0 +1,142 @@
+"""Browsing: files/ of a mount beside the kernel's own loop mount of the same raw image.
+
+Cold means that the file system was just mounted, here and there, with the raw image and the
+store's files in the page cache."""
+
+import os
+import shutil
+import subprocess
+import time
+
+import machine
+import ours as product
+
+FIND = ["-printf", "%p %y %m %U %G %n %s %b %T@ %C@ %l\\n"]
+TERABYTE = 1 << 40
+
+
+def entries_per_s(tree):
+    """Returns the entries that find prints in a second, attributes included."""
+    started = time.monotonic()
+    done = subprocess.run(["find", tree, *FIND], check=True, stdout=subprocess.PIPE)
+    return done.stdout.count(b"\n") / (time.monotonic() - started)
+
+
+def copy_s(tree, scratch):
+    """Returns the seconds of `cp -a` of a tree to a fresh folder."""
+    target = os.path.join(scratch, "copied")
+    machine.settle(scratch)
+    started = time.monotonic()
+    subprocess.run(["cp", "-a", tree, target], check=True)
+    seconds = time.monotonic() - started
+    shutil.rmtree(target)
+    return seconds
+
+
+class KernelMount:
+    """A loop mount of the raw image."""
+
+    def __init__(self, image, scratch, options="ro"):
+        self.image, self.options = image, options
+        self.point = os.path.join(scratch, "kernel-mnt")
+        os.makedirs(self.point, exist_ok=True)
+
+    def remount(self):
+        self.unmount()
+        subprocess.run(["mount", "-o", f"loop,{self.options}", self.image, self.point], check=True)
+
+    def unmount(self):
+        subprocess.run(["umount", self.point], check=False, capture_output=True)
+
+
+def debian_images():
+    """Returns name and path of the Debian images that scripts/images has built; the second
+    one is the same tree in XFS, made here."""
+    folder = machine.images_dir()
+    ext4 = os.path.join(folder, "machine-day1.img")
+    if not os.path.exists(ext4) or os.geteuid() != 0:
+        return []
+    xfs = os.path.join(folder, "machine-xfs.img")
+    if not os.path.exists(xfs) and shutil.which("mkfs.xfs"):
+        _copy_to_xfs(ext4, xfs, folder)
+    return [(name, path) for name, path in (("ext4", ext4), ("xfs", xfs)) if os.path.exists(path)]
+
+
+def _copy_to_xfs(source, target, folder):
+    part = target + ".part"
+    with open(part, "wb") as file:
+        file.truncate(6 << 30)
+    subprocess.run(["mkfs.xfs", "-q", part], check=True)
+    points = [os.path.join(folder, name) for name in ("from-mnt", "to-mnt")]
+    for point in points:
+        os.makedirs(point, exist_ok=True)
+    try:
+        subprocess.run(["mount", "-o", "loop,ro,noload", source, points[0]], check=True)
+        subprocess.run(["mount", "-o", "loop", part, points[1]], check=True)
+        subprocess.run(["cp", "-a", points[0] + "/.", points[1]], check=True)
+    finally:
+        for point in points:
+            subprocess.run(["umount", point], check=False, capture_output=True)
+            os.rmdir(point)
+    os.rename(part, target)
+
+
+def measure(samples, tintype, scratch, name, image):
+    """One round over one image: find cold and warm, and cp -a of usr."""
+    machine.warm(image)
+    store = product.Tintype(tintype, scratch, "browse")
+    store.put(image, "full")
+    machine.warm_tree(store.store)
+    kernel = KernelMount(image, scratch)
+    files = os.path.join(store.point, "snapshots", "bench", "full", "files")
+    try:
+        for who, remount, tree in (("kernel", kernel.remount, kernel.point), ("ours", store.remount, files)):
+            remount()
+            samples.add(f"{who}.find.{name}.cold", entries_per_s(tree))
+            samples.add(f"{who}.find.{name}.warm", entries_per_s(tree))
+            remount()
+            samples.add(f"{who}.copy.{name}", copy_s(os.path.join(tree, "usr"), scratch))
+    finally:
+        kernel.unmount()
+        store.unmount()
+        shutil.rmtree(store.store, ignore_errors=True)
+
+
+def first_list_ms(samples, tintype, scratch):
+    """The first `ls` of files/ in a mounted image of 1 TiB."""
+    image = os.path.join(scratch, "terabyte.img")
+    with open(image, "wb") as file:
+        file.truncate(TERABYTE)
+    subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", "-E", "lazy_itable_init=1", image], check=True)
+    store = product.Tintype(tintype, scratch, "terabyte")
+    try:
+        store.put(image, "full")
+        machine.warm_tree(store.store)
+        for _ in range(5):
+            store.remount()
+            files = os.path.join(store.point, "snapshots", "bench", "full", "files")
+            started = time.monotonic()
+            os.listdir(files)
+            samples.add("ours.first_list_ms", (time.monotonic() - started) * 1000)
+    finally:
+        store.unmount()
+        shutil.rmtree(store.store, ignore_errors=True)
+        os.unlink(image)
+
+
+def rows(row, samples):
+    """Returns the rows of the table."""
+    table = []
+    for name in ("ext4", "xfs"):
+        for how in ("cold", "warm"):
+            kernel = samples.med(f"kernel.find.{name}.{how}")
+            if kernel:
+                table.append(row(f"find -printf, Debian on {name}, {how}", samples.med(f"ours.find.{name}.{how}"), "/s",
+                                 0.5 * kernel, f"0.5 x kernel {kernel:.0f}"))
+        kernel = samples.med(f"kernel.copy.{name}")
+        if kernel:
+            table.append(row(f"cp -a usr, Debian on {name}", samples.med(f"ours.copy.{name}"), "s",
+                             kernel / 0.7, f"kernel {kernel:.2f} s / 0.7", higher=False))
+    if samples.med("ours.first_list_ms"):
+        table.append(row("first ls of files/, image of 1 TiB", samples.med("ours.first_list_ms"), "ms", 20, "20 ms", higher=False))
+    return table

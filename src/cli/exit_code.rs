@@ -128,7 +128,7 @@ fn of_tree(error: &tree::Error, signal: Option<u8>) -> Code {
         tree::Kind::NotFound => Code::NotFound,
         tree::Kind::Exists | tree::Kind::Busy | tree::Kind::NotPermitted => Code::Refused,
         tree::Kind::NoSpace | tree::Kind::Quota => Code::NoSpace,
-        tree::Kind::Damaged => Code::Damaged,
+        tree::Kind::Damaged | tree::Kind::Inconsistent => Code::Damaged,
         tree::Kind::ReadOnly => Code::Denied,
         tree::Kind::Unsupported => Code::Unsupported,
         tree::Kind::Invalid | tree::Kind::NameTooLong | tree::Kind::TooLarge => Code::Usage,

@@ -9,6 +9,9 @@ const SYSTEM_STORE: &str = "/var/lib/tintype";
 /// Where logs of background mounts go, for root.
 const SYSTEM_LOGS: &str = "/var/log/tintype";
 
+/// Where large temporary files go.
+const SYSTEM_TEMPORARY: &str = "/var/tmp";
+
 /// What the environment of the process says.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -20,6 +23,8 @@ pub struct Settings {
     pub state_home: Option<PathBuf>,
     /// `HOME`.
     pub home: Option<PathBuf>,
+    /// `TMPDIR`, likewise.
+    pub temporary_folder: Option<PathBuf>,
     /// Whether the user is root.
     pub is_root: bool,
     /// Whether standard error is a terminal.
@@ -41,6 +46,7 @@ impl Settings {
             store: path("TINTYPE_STORE"),
             data_home: absolute("XDG_DATA_HOME"),
             state_home: absolute("XDG_STATE_HOME"),
+            temporary_folder: absolute("TMPDIR"),
             home: absolute("HOME"),
             is_root: rustix::process::geteuid().is_root(),
             error_is_terminal: std::io::stderr().is_terminal(),
@@ -58,6 +64,13 @@ impl Settings {
             let home = || self.home.as_ref().map(|home| home.join(".local/share"));
             Some(self.data_home.clone().or_else(home)?.join("tintype"))
         })
+    }
+
+    /// Returns the folder for temporary files that may be large: not `/tmp`, which is in
+    /// memory on many systems.
+    pub fn spill_folder(&self) -> PathBuf {
+        let usual = || PathBuf::from(SYSTEM_TEMPORARY);
+        self.temporary_folder.clone().unwrap_or_else(usual)
     }
 
     /// Returns the folder of the logs of background mounts.

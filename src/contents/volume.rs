@@ -192,6 +192,14 @@ impl Volume {
         result
     }
 
+    /// Returns its file system if it was opened already; never waits.
+    pub fn opened(&self) -> Option<Arc<dyn FileSystem>> {
+        match self.opened.try_lock()?.as_ref()? {
+            Opened::Yes(file_system) => Some(Arc::clone(file_system)),
+            Opened::Unsupported(_) | Opened::Corrupt { .. } => None,
+        }
+    }
+
     /// Returns its files alone, from the top of its file system.
     ///
     /// # Errors

@@ -69,10 +69,11 @@ pub(super) fn answer_later<R: Refuse, T>(
         .run(move || answer(reply, || work(&own), accept));
 }
 
-/// Answers here, or later after waiting for publications that are queued.
-pub(super) fn answer_after_publications<R: Refuse, T>(
+/// Answers here, or later: after waiting for publications that are queued, or where an
+/// image has to be opened first. `name` is what is looked for in the node, if anything.
+pub(super) fn answer_when_ready<R: Refuse, T>(
     tree: &Arc<Tree>,
-    inode: u64,
+    (inode, name): (u64, Option<&[u8]>),
     reply: R,
     work: impl FnOnce(&Arc<Tree>) -> Result<T> + Send + 'static,
     accept: impl FnOnce(R, T) + Send + 'static,
@@ -87,6 +88,10 @@ pub(super) fn answer_after_publications<R: Refuse, T>(
             },
             accept,
         );
+    } else if tree.may_take_long(inode, name) {
+        let own = Arc::clone(tree);
+        tree.opening_pool()
+            .run(move || answer(reply, || work(&own), accept));
     } else {
         answer(reply, || work(tree), accept);
     }

@@ -16,6 +16,8 @@ pub(super) fn errno(error: &Error) -> Errno {
         Kind::Quota => Errno::EDQUOT,
         // The data is lost or the disk fails: the caller cannot do anything about it.
         Kind::Damaged | Kind::Io => Errno::EIO,
+        // The image itself is like this: what the kernel says of a corrupt file system.
+        Kind::Inconsistent => Errno::from_i32(libc::EUCLEAN),
         // It is there, so ENOENT would mislead.
         Kind::Unsupported => Errno::EOPNOTSUPP,
         Kind::Invalid => Errno::EINVAL,

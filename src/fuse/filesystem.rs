@@ -1,9 +1,12 @@
 //! The requests of the kernel: convert, ask the tree, reply.
 
-use crate::fuse::answer::{answer, answer_after_publications, answer_later};
+use crate::fuse::answer::{answer, answer_later, answer_when_ready};
 use crate::fuse::convert::{attributes, timestamp};
+use crate::fuse::reply::{
+    Found, reply_entry, reply_nothing, reply_sized, reply_space, reply_usage,
+};
 use crate::fuse::{changing, listing, reading};
-use crate::tree::{AttributeChange, Caching, CopyRange, Creation, Entry, Error, Kind, Tree};
+use crate::tree::{AttributeChange, Caching, CopyRange, Creation, Error, Kind, Tree};
 use fuser::{
     BsdFileFlags, CopyFileRangeFlags, FileHandle, Filesystem, FopenFlags, Generation, INodeNo,
     InitFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr,
@@ -18,14 +21,14 @@ use std::time::{Duration, SystemTime};
 
 /// Requests that the kernel may have under way in the background (read-ahead).
 const BACKGROUND_MAX: u16 = 64;
-const STATFS_BLOCK: u32 = 4096;
-const NAME_LEN_MAX: u32 = 255;
 
 /// The adapter.
 pub(super) struct Adapter {
     pub(super) tree: Arc<Tree>,
     /// For tests: RELEASE is handled this much later.
     pub(super) release_delay: Duration,
+    /// The kernel must check permissions, access control lists included.
+    pub(super) checks_permissions: bool,
 }
 
 const WANTED: [InitFlags; 9] = [
@@ -39,15 +42,6 @@ const WANTED: [InitFlags; 9] = [
     InitFlags::FUSE_MAX_PAGES,
     InitFlags::FUSE_BIG_WRITES,
 ];
-
-fn reply_entry(reply: ReplyEntry, entry: Entry) {
-    reply.entry_with_ttls(
-        &entry.attributes_lifetime,
-        &entry.name_lifetime,
-        &attributes(&entry.attributes),
-        Generation(0),
-    );
-}
 
 fn refused<T>(kind: Kind) -> crate::tree::Result<T> {
     Err(Error::from(kind))
@@ -71,6 +65,13 @@ impl Filesystem for Adapter {
                 log::debug!("the kernel does not offer {flag:?}");
             }
         }
+        if self.checks_permissions && config.add_capabilities(InitFlags::FUSE_POSIX_ACL).is_err() {
+            return Err(std::io::Error::new(
+                std::io::ErrorKind::Unsupported,
+                "this kernel does not check access control lists on FUSE mounts, so other \
+                 users cannot be let in safely; mount without --allow-other",
+            ));
+        }
         if let Err(nearest) = config.set_max_background(BACKGROUND_MAX) {
             log::debug!("{nearest} requests in the background at most");
         }
@@ -78,9 +79,22 @@ impl Filesystem for Adapter {
     }
 
     fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let name = name.as_bytes().to_vec();
-        let work = move |tree: &Arc<Tree>| tree.look_up(parent.0, &name);
-        answer_after_publications(&self.tree, parent.0, reply, work, reply_entry);
+        let own_name = name.as_bytes().to_vec();
+        let work = move |tree: &Arc<Tree>| match tree.look_up(parent.0, &own_name) {
+            Err(error) if error.kind() == Kind::NotFound => {
+                // Zero is an error that may not be remembered.
+                match tree.absence_lifetime(parent.0) {
+                    Duration::ZERO => Err(error),
+                    lifetime => Ok(Found::Nothing(lifetime)),
+                }
+            }
+            found => Ok(Found::Entry(found?)),
+        };
+        let place = (parent.0, Some(name.as_bytes()));
+        answer_when_ready(&self.tree, place, reply, work, |reply, found| match found {
+            Found::Entry(entry) => reply_entry(reply, entry),
+            Found::Nothing(lifetime) => reply_nothing(reply, lifetime),
+        });
     }
 
     fn forget(&self, _req: &Request, inode: INodeNo, count: u64) {
@@ -89,15 +103,10 @@ impl Filesystem for Adapter {
 
     fn getattr(&self, _req: &Request, inode: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
         let work = move |tree: &Arc<Tree>| tree.attributes(inode.0);
-        answer_after_publications(
-            &self.tree,
-            inode.0,
-            reply,
-            work,
-            |reply, (found, lifetime)| {
-                reply.attr(&lifetime, &attributes(&found));
-            },
-        );
+        let accept = |reply: ReplyAttr, (found, lifetime)| {
+            reply.attr(&lifetime, &attributes(&found));
+        };
+        answer_when_ready(&self.tree, (inode.0, None), reply, work, accept);
     }
 
     fn setattr(
@@ -130,9 +139,8 @@ impl Filesystem for Adapter {
 
     fn readlink(&self, _req: &Request, inode: INodeNo, reply: ReplyData) {
         let work = move |tree: &Arc<Tree>| tree.read_link(inode.0);
-        answer_after_publications(&self.tree, inode.0, reply, work, |reply, target| {
-            reply.data(&target);
-        });
+        let accept = |reply: ReplyData, target: Vec<u8>| reply.data(&target);
+        answer_when_ready(&self.tree, (inode.0, None), reply, work, accept);
     }
 
     fn mknod(
@@ -233,14 +241,16 @@ impl Filesystem for Adapter {
 
     fn open(&self, _req: &Request, inode: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let is_direct = flags.0 & libc::O_DIRECT != 0;
-        let work = || self.tree.open_file(inode.0, writes(flags), is_direct);
-        answer(reply, work, |reply, (handle, caching)| {
+        let work = move |tree: &Arc<Tree>| tree.open_file(inode.0, writes(flags), is_direct);
+        let accept = |reply: ReplyOpen, (handle, caching)| {
             let flags = match caching {
-                Caching::Keep => FopenFlags::FOPEN_KEEP_CACHE,
+                // Closing what cannot be written to is nobody's business.
+                Caching::Keep => FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH,
                 Caching::None => FopenFlags::FOPEN_DIRECT_IO,
             };
             reply.opened(FileHandle(handle), flags);
-        });
+        };
+        answer_when_ready(&self.tree, (inode.0, None), reply, work, accept);
     }
 
     fn create(
@@ -366,9 +376,14 @@ impl Filesystem for Adapter {
 
     fn opendir(&self, _req: &Request, inode: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         let work = move |tree: &Arc<Tree>| tree.open_directory(inode.0);
-        answer_after_publications(&self.tree, inode.0, reply, work, |reply, handle| {
-            reply.opened(FileHandle(handle), FopenFlags::empty());
-        });
+        let accept = |reply: ReplyOpen, (handle, caching)| {
+            let flags = match caching {
+                Caching::Keep => FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_CACHE_DIR,
+                Caching::None => FopenFlags::empty(),
+            };
+            reply.opened(FileHandle(handle), flags);
+        };
+        answer_when_ready(&self.tree, (inode.0, None), reply, work, accept);
     }
 
     fn readdir(
@@ -417,25 +432,13 @@ impl Filesystem for Adapter {
         reply.ok();
     }
 
-    fn statfs(&self, _req: &Request, _inode: INodeNo, reply: ReplyStatfs) {
-        answer(
-            reply,
-            || self.tree.space(),
-            |reply, (available, total)| {
-                let block = u64::from(STATFS_BLOCK);
-                let (free, all) = (available / block, total / block);
-                reply.statfs(
-                    all,
-                    free,
-                    free,
-                    0,
-                    0,
-                    STATFS_BLOCK,
-                    NAME_LEN_MAX,
-                    STATFS_BLOCK,
-                );
-            },
-        );
+    fn statfs(&self, _req: &Request, inode: INodeNo, reply: ReplyStatfs) {
+        let work = move |tree: &Arc<Tree>| Ok((tree.space_inside(inode.0)?, tree.space()?));
+        let accept = |reply: ReplyStatfs, (inside, (available, total))| match inside {
+            Some(usage) => reply_usage(reply, &usage),
+            None => reply_space(reply, available, total),
+        };
+        answer_when_ready(&self.tree, (inode.0, None), reply, work, accept);
     }
 
     fn setxattr(
@@ -454,20 +457,27 @@ impl Filesystem for Adapter {
     }
 
     fn getxattr(&self, _req: &Request, inode: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        let work = || self.tree.xattr(inode.0, name.as_bytes());
-        answer(reply, work, |reply, value| reply_sized(reply, size, &value));
+        let name = name.as_bytes().to_vec();
+        let work = move |tree: &Arc<Tree>| tree.xattr(inode.0, &name);
+        let accept = move |reply: ReplyXattr, value: Vec<u8>| reply_sized(reply, size, &value);
+        answer_when_ready(&self.tree, (inode.0, None), reply, work, accept);
     }
 
-    fn listxattr(&self, _req: &Request, inode: INodeNo, size: u32, reply: ReplyXattr) {
-        let work = || {
+    fn listxattr(&self, req: &Request, inode: INodeNo, size: u32, reply: ReplyXattr) {
+        let is_root = req.uid() == 0;
+        let work = move |tree: &Arc<Tree>| {
             let mut names = vec![];
-            for (name, _) in self.tree.xattrs(inode.0)? {
-                names.extend(name);
-                names.push(0);
+            for name in tree.xattr_names(inode.0)? {
+                // As other file systems do: others could not read them anyway.
+                if is_root || !name.starts_with(b"trusted.") {
+                    names.extend(name);
+                    names.push(0);
+                }
             }
             Ok(names)
         };
-        answer(reply, work, |reply, names| reply_sized(reply, size, &names));
+        let accept = move |reply: ReplyXattr, names: Vec<u8>| reply_sized(reply, size, &names);
+        answer_when_ready(&self.tree, (inode.0, None), reply, work, accept);
     }
 
     fn removexattr(&self, _req: &Request, inode: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -553,16 +563,5 @@ impl Filesystem for Adapter {
         reply: fuser::ReplyIoctl,
     ) {
         reply.error(fuser::Errno::ENOTTY);
-    }
-}
-
-fn reply_sized(reply: ReplyXattr, size: u32, value: &[u8]) {
-    let len = u32::try_from(value.len()).unwrap_or(u32::MAX);
-    if size == 0 {
-        reply.size(len);
-    } else if len > size {
-        reply.error(fuser::Errno::ERANGE);
-    } else {
-        reply.data(value);
     }
 }

@@ -9,6 +9,7 @@ mod filesystem;
 mod listing;
 mod mount_point;
 mod reading;
+mod reply;
 mod session;
 
 pub use session::{Error, MountHandle, MountOptions, Unmounter, mount};

@@ -32,6 +32,10 @@ pub struct MountOptions {
     pub thread_count: usize,
     /// There is no `create/`.
     pub read_only: bool,
+    /// Bytes of memory for the metadata of file systems inside images.
+    pub block_cache_len_bytes: u64,
+    /// Where a log goes that is too large to be replayed in memory: a folder on a disk.
+    pub spill_folder: PathBuf,
     /// For tests: how much later than it came RELEASE is handled.
     pub release_delay: Duration,
 }
@@ -44,6 +48,8 @@ impl MountOptions {
             allow_other: false,
             thread_count: 0,
             read_only: false,
+            block_cache_len_bytes: 32 << 20,
+            spill_folder: PathBuf::from("/var/tmp"),
             release_delay: Duration::ZERO,
         }
     }
@@ -137,6 +143,8 @@ pub fn mount(catalog: &Arc<Catalog>, options: &MountOptions) -> Result<MountHand
         uid: uid.as_raw(),
         gid: gid.as_raw(),
         is_read_only: options.read_only,
+        block_cache_len_bytes: options.block_cache_len_bytes,
+        spill_folder: options.spill_folder.clone(),
     };
     let tree = Tree::open(Arc::clone(catalog), tree_options)?;
     let lease = take_lease(catalog, &place);
@@ -146,6 +154,7 @@ pub fn mount(catalog: &Arc<Catalog>, options: &MountOptions) -> Result<MountHand
     let adapter = Adapter {
         tree: Arc::clone(&tree),
         release_delay: options.release_delay,
+        checks_permissions: options.allow_other,
     };
     let failed = |source| Error::Mount {
         mount_point: place.clone(),
@@ -267,8 +276,10 @@ impl MountHandle {
             drop(refresher.join());
         }
         // A RELEASE may still be at work.
-        if !self.tree.pool().wait_until_idle(LAST_REQUESTS) {
-            log::warn!("some requests did not end in time");
+        for pool in [self.tree.pool(), self.tree.opening_pool()] {
+            if !pool.wait_until_idle(LAST_REQUESTS) {
+                log::warn!("some requests did not end in time");
+            }
         }
         self.tree.settle();
         joined

@@ -41,7 +41,8 @@ impl Tree {
         let source_len = match (source.as_image(), source.as_draft()) {
             (Some(open), _) => ReadAt::len(&open.image),
             (None, Some((draft, _))) => draft.len(),
-            (None, None) => return Err(Kind::Invalid.into()),
+            // The kernel copies it itself then.
+            (None, None) => return Err(Kind::Unsupported.into()),
         };
         let len = range
             .len

@@ -3,15 +3,20 @@
 
 use crate::base::{SnapshotId, Timestamp, decode_path_name, encode_path_name};
 use crate::snapshot::{Snapshot, State};
-use crate::tree::attributes::{Attributes, Entry, FileKind};
+use crate::tree::attributes::{Attributes, Entry, FileKind, PREFERRED_IO_LEN, file_time};
 use crate::tree::draft::Draft;
 use crate::tree::node::Node;
-use crate::tree::{Kind, Result, Tree, information};
+use crate::tree::open_contents::{Opened, Part};
+use crate::tree::partition_image::PartitionImage;
+use crate::tree::{Kind, Result, Tree};
 use std::sync::Arc;
+use std::time::Duration;
 
 const LATEST: &str = "latest";
 const DISK_IMAGE: &str = "disk.img";
 const INFORMATION: &str = "snapshot.json";
+const FILES: &str = "files";
+const PARTITIONS: &str = "partitions";
 
 /// What an open directory shows: the tree as it was when it was opened (or rewound),
 /// so that places in it keep their meaning while entries come and go.
@@ -20,6 +25,8 @@ pub struct Listing {
     node: Node,
     state: Arc<State>,
     drafts: Arc<Vec<(Vec<u8>, Arc<Draft>)>>,
+    /// Of a snapshot whose partition tables could be read.
+    opened: Option<Arc<Opened>>,
     is_read_only: bool,
 }
 
@@ -58,16 +65,24 @@ impl Listing {
                     .map(|name| DirEntry::new(name, Node::Resource(name.into()))),
             ),
             Node::Resource(name) => self.resource_entries(name, start),
-            Node::Snapshot(id) => {
-                let names = [
-                    (DISK_IMAGE, Node::DiskImage(*id)),
-                    (INFORMATION, Node::Information(*id)),
-                ];
-                let entries = names
-                    .into_iter()
-                    .map(|(name, node)| DirEntry::new(name, node));
-                Box::new(entries.skip(start))
-            }
+            Node::Snapshot(id) => Box::new(self.snapshot_entries(id).skip(start)),
+            Node::Partitions(id) => Box::new(
+                self.opened
+                    .iter()
+                    .flat_map(|opened| opened.partitions())
+                    .skip(start)
+                    .map(|(index, volume)| {
+                        DirEntry::new(volume.path_name(), Node::Partition(*id, index))
+                    }),
+            ),
+            Node::Partition(id, index) => Box::new(
+                [
+                    DirEntry::new(DISK_IMAGE, Node::PartitionImage(*id, *index)),
+                    DirEntry::new(FILES, Node::Files(*id, Part(*index))),
+                ]
+                .into_iter()
+                .skip(start),
+            ),
             Node::ById => Box::new(state.snapshots().skip(start).map(|snapshot| {
                 let id = snapshot.manifest.id;
                 DirEntry::new(id.to_string(), Node::IdLink(id))
@@ -90,13 +105,38 @@ impl Listing {
                     DirEntry::new(name.clone(), Node::Draft(Arc::clone(draft)))
                 }))
             }
+            // What lies inside images is listed by `Folder`.
+            Node::Files(..) | Node::File(..) => Box::new(std::iter::empty()),
             Node::Latest(_)
             | Node::DiskImage(_)
+            | Node::PartitionImage(..)
             | Node::Information(_)
             | Node::IdLink(_)
             | Node::TagLink(_)
             | Node::Draft(_) => Box::new(std::iter::empty()),
         }
+    }
+
+    /// Tells whether the directory shows the same for ever.
+    pub fn is_fixed(&self) -> bool {
+        matches!(
+            self.node,
+            Node::Snapshot(_) | Node::Partitions(_) | Node::Partition(..)
+        )
+    }
+
+    fn snapshot_entries(&self, id: &SnapshotId) -> impl Iterator<Item = DirEntry> + use<> {
+        let opened = self.opened.as_ref();
+        let has_partitions = opened.is_some_and(|opened| opened.partitions().next().is_some());
+        let partitions = has_partitions.then_some((PARTITIONS, Node::Partitions(*id)));
+        [
+            (DISK_IMAGE, Node::DiskImage(*id)),
+            (FILES, Node::Files(*id, Part::ASSEMBLED)),
+        ]
+        .into_iter()
+        .chain(partitions)
+        .chain([(INFORMATION, Node::Information(*id))])
+        .map(|(name, node)| DirEntry::new(name, node))
     }
 
     fn resource_entries(
@@ -158,9 +198,16 @@ fn kind_of(node: &Node) -> FileKind {
         | Node::Create
         | Node::Resource(_)
         | Node::Snapshot(_)
+        | Node::Files(..)
+        | Node::Partitions(_)
+        | Node::Partition(..)
         | Node::Tag(_) => FileKind::Directory,
         Node::Latest(_) | Node::IdLink(_) | Node::TagLink(_) => FileKind::Symlink,
-        Node::DiskImage(_) | Node::Information(_) | Node::Draft(_) => FileKind::File,
+        Node::DiskImage(_) | Node::PartitionImage(..) | Node::Information(_) | Node::Draft(_) => {
+            FileKind::File
+        }
+        // Only the image knows; whoever needs it asks there.
+        Node::File(..) => FileKind::File,
     }
 }
 
@@ -182,7 +229,7 @@ pub(super) fn link_target(state: &State, node: &Node) -> Result<Vec<u8>> {
 }
 
 impl Tree {
-    /// Returns what a directory shows now.
+    /// Returns what a directory that is not inside an image shows now. May wait.
     pub fn list(&self, inode: u64) -> Result<Listing> {
         let node = self.node(inode)?;
         if kind_of(&node) != FileKind::Directory {
@@ -192,17 +239,34 @@ impl Tree {
             (Node::Create, Some(create)) => create.list(),
             _ => vec![],
         };
+        let opened = match &node {
+            // If the tables cannot be read the rest is there all the same.
+            Node::Snapshot(id) => self.opened_contents(id).ok(),
+            Node::Partitions(id) => Some(self.opened_contents(id)?),
+            _ => None,
+        };
         Ok(Listing {
             node,
             state: self.state(),
             drafts: Arc::new(drafts),
+            opened,
             is_read_only: self.create.is_none(),
         })
     }
 
-    /// Returns what a look-up of a listed entry shows, and counts it.
+    /// Returns what a look-up of a listed entry shows, and counts it. Attributes that
+    /// would take long to find out are left for who asks for them.
     pub fn look_up_listed(&self, entry: &DirEntry) -> Result<Entry> {
-        self.entry(&entry.node)
+        if !self.is_costly(&entry.node, None) {
+            return self.entry(&entry.node);
+        }
+        let mut attributes = Attributes::unknown(entry.kind);
+        attributes.inode = self.nodes.hold(&entry.node);
+        Ok(Entry {
+            attributes,
+            name_lifetime: Duration::ZERO,
+            attributes_lifetime: Duration::ZERO,
+        })
     }
 
     /// Returns the node that a name in a directory means.
@@ -227,8 +291,25 @@ impl Tree {
             Node::Snapshot(id) => match text {
                 Some(DISK_IMAGE) => Some(Node::DiskImage(*id)),
                 Some(INFORMATION) => Some(Node::Information(*id)),
+                Some(FILES) => Some(Node::Files(*id, Part::ASSEMBLED)),
+                Some(PARTITIONS) => {
+                    let opened = self.opened_contents(id)?;
+                    let first = opened.partitions().next();
+                    first.map(|_| Node::Partitions(*id))
+                }
                 _ => None,
             },
+            Node::Partitions(id) => self
+                .opened_contents(id)?
+                .partitions()
+                .find(|(_, volume)| volume.path_name().as_bytes() == name)
+                .map(|(index, _)| Node::Partition(*id, index)),
+            Node::Partition(id, index) => match text {
+                Some(DISK_IMAGE) => Some(Node::PartitionImage(*id, *index)),
+                Some(FILES) => Some(Node::Files(*id, Part(*index))),
+                _ => None,
+            },
+            Node::Files(..) | Node::File(..) => return self.child_inside(parent, name),
             Node::ById => text
                 .and_then(|name| {
                     name.parse()
@@ -254,6 +335,7 @@ impl Tree {
             }
             Node::Latest(_)
             | Node::DiskImage(_)
+            | Node::PartitionImage(..)
             | Node::Information(_)
             | Node::IdLink(_)
             | Node::TagLink(_)
@@ -285,10 +367,16 @@ impl Tree {
                 let len = link_target(&state, node)?.len() as u64;
                 (0o777, len, 0, self.started_at)
             }
-            Node::Snapshot(id) => {
+            Node::Snapshot(id) | Node::Partitions(id) | Node::Partition(id, _) => {
                 let snapshot = state.get(id).ok_or(Kind::NotFound)?;
                 (0o755, 0, 0, snapshot.manifest.created_at)
             }
+            Node::PartitionImage(id, index) => {
+                let created_at = state.get(id).ok_or(Kind::NotFound)?.manifest.created_at;
+                let (len, allocated) = self.partition_len(id, *index)?;
+                (0o400, len, allocated, created_at)
+            }
+            Node::Files(..) | Node::File(..) => return self.attributes_inside(node),
             Node::DiskImage(id) => {
                 let manifest = &state.get(id).ok_or(Kind::NotFound)?.manifest;
                 let (len, allocated) = (manifest.image_len_bytes, manifest.allocated_len_bytes);
@@ -296,7 +384,7 @@ impl Tree {
             }
             Node::Information(id) => {
                 let snapshot = state.get(id).ok_or(Kind::NotFound)?;
-                let len = information::to_json(snapshot).len() as u64;
+                let len = self.information(id)?.len() as u64;
                 (0o444, len, len, snapshot.manifest.created_at)
             }
             Node::Draft(draft) => return Ok(draft.attributes()),
@@ -311,10 +399,30 @@ impl Tree {
             gid: self.options.gid,
             len_bytes,
             allocated_len_bytes,
-            accessed_at: time,
-            modified_at: time,
-            changed_at: time,
+            accessed_at: file_time(time),
+            modified_at: file_time(time),
+            changed_at: file_time(time),
+            device: None,
+            preferred_io_len: PREFERRED_IO_LEN,
         })
+    }
+
+    /// Returns the length of a partition and the bytes of it that are no holes. May
+    /// wait.
+    fn partition_len(&self, id: &SnapshotId, index: u16) -> Result<(u64, u64)> {
+        let opened = self.opened_contents(id)?;
+        let volume = opened.volume(index)?;
+        let allocated = match opened.known_allocated(index) {
+            Some(allocated) => allocated,
+            // What cannot be read has no bytes to count.
+            None if volume.bytes().is_err() => 0,
+            None => {
+                let allocated = PartitionImage::new(&opened.image, volume)?.allocated()?;
+                opened.set_allocated(index, allocated);
+                allocated
+            }
+        };
+        Ok((volume.len(), allocated))
     }
 }
 

@@ -2,12 +2,16 @@
 //! kernel retries a failed read page by page; a chunk known to be damaged is neither
 //! decoded nor reported again for a while.
 
-use crate::base::{BLOCK_LEN_BYTES, ByteOffset, ChunkId, ReadAt, block_count_for, block_of};
+use crate::base::{
+    BLOCK_LEN_BYTES, ByteLen, ByteOffset, ChunkId, ReadAt, block_count_for, block_of,
+};
 use crate::image::Image;
 use crate::store::Store;
 use crate::tree::{Kind, Result};
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -150,6 +154,29 @@ impl OpenImage {
             first.get_or_insert(start);
         }
         Ok(first)
+    }
+}
+
+/// The bytes of an image for who reads whole ranges: damage is reported once, and what
+/// is known to be damaged is not tried again for a while.
+pub(super) struct GuardedImage {
+    pub(super) open: OpenImage,
+    pub(super) damage: Arc<Damage>,
+}
+
+impl ReadAt for GuardedImage {
+    fn len(&self) -> ByteLen {
+        ReadAt::len(&self.open.image)
+    }
+
+    fn read_exact_at(&self, offset: ByteOffset, target: &mut [u8]) -> io::Result<()> {
+        let store = self.open.image.store();
+        let read = self.open.read(store, &self.damage, offset, target);
+        match read {
+            Ok(count) if count == target.len() => Ok(()),
+            Ok(_) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Err(error) => Err(io::Error::other(error)),
+        }
     }
 }
 

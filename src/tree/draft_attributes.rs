@@ -2,7 +2,7 @@
 //! kept in memory.
 
 use crate::base::Timestamp;
-use crate::tree::attributes::{AttributeChange, Attributes, FileKind};
+use crate::tree::attributes::{AttributeChange, Attributes, FileKind, PREFERRED_IO_LEN, file_time};
 use crate::tree::draft::{Body, Draft, PRIVILEGE_BITS};
 use crate::tree::{Kind, Result};
 
@@ -28,9 +28,11 @@ impl Draft {
             gid: state.gid,
             len_bytes,
             allocated_len_bytes,
-            accessed_at: state.accessed_at,
-            modified_at: state.modified_at,
-            changed_at: state.changed_at,
+            accessed_at: file_time(state.accessed_at),
+            modified_at: file_time(state.modified_at),
+            changed_at: file_time(state.changed_at),
+            device: None,
+            preferred_io_len: PREFERRED_IO_LEN,
         }
     }
 

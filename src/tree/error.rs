@@ -1,6 +1,7 @@
 //! What the tree answers when it cannot do as asked. The adapters choose errno or
 //! status from [`Kind`], each in one exhaustive match.
 
+use crate::filesystem::{self, FileType};
 use crate::store;
 use std::fmt;
 use std::io;
@@ -26,6 +27,8 @@ pub enum Kind {
     Quota,
     /// A chunk or another object is damaged or missing.
     Damaged,
+    /// A file system inside an image contradicts itself.
+    Inconsistent,
     /// The medium failed.
     Io,
     /// Tintype does not do this operation.
@@ -58,6 +61,7 @@ impl fmt::Display for Kind {
             Self::NoSpace => "the store's disk is full",
             Self::Quota => "the quota on the store's disk is used up",
             Self::Damaged => "the data is damaged",
+            Self::Inconsistent => "the file system of the image is damaged",
             Self::Io => "the store's disk failed",
             Self::Unsupported => "not supported",
             Self::Invalid => "the request makes no sense",
@@ -90,6 +94,9 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A file system or a partition inside an image cannot be read.
+    #[error(transparent)]
+    Contents(#[from] filesystem::Error),
     /// An earlier write failed, and the draft cannot become a snapshot.
     #[error("an earlier write failed: {message}")]
     Failed {
@@ -114,6 +121,7 @@ impl Error {
                 store::Kind::Unsupported => Kind::Unsupported,
                 store::Kind::Invalid => Kind::Invalid,
             },
+            Self::Contents(error) => contents_kind(error),
             Self::File { source, .. } => match source.raw_os_error() {
                 Some(libc::ENOSPC) => Kind::NoSpace,
                 Some(libc::EDQUOT) => Kind::Quota,
@@ -129,6 +137,25 @@ impl Error {
             kind: self.kind(),
             message: store::chain(self),
         }
+    }
+}
+
+/// Returns the kind of a failure inside an image.
+fn contents_kind(error: &filesystem::Error) -> Kind {
+    match error {
+        filesystem::Error::Corrupt { .. } => Kind::Inconsistent,
+        filesystem::Error::Unsupported { .. } => Kind::Unsupported,
+        filesystem::Error::NotFound { .. } => Kind::NotFound,
+        filesystem::Error::WrongType { expected, actual } => match (expected, actual) {
+            (FileType::Directory, _) => Kind::NotADirectory,
+            (_, FileType::Directory) => Kind::IsADirectory,
+            _ => Kind::Invalid,
+        },
+        // What reads the image is ours.
+        filesystem::Error::Io(error) => error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<Error>())
+            .map_or(Kind::Io, Error::kind),
     }
 }
 
@@ -151,3 +178,26 @@ impl<T> Context<T> for io::Result<T> {
 
 /// Result of an operation of the tree.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_wrong_inside_an_image_keeps_its_kind() {
+        let kind = |error: filesystem::Error| Error::from(error).kind();
+        let damaged = io::Error::other(Error::from(Kind::Damaged));
+        assert_eq!(kind(filesystem::Error::Io(damaged)), Kind::Damaged);
+        let failed = io::Error::from_raw_os_error(libc::EIO);
+        assert_eq!(kind(filesystem::Error::Io(failed)), Kind::Io);
+        let corrupt = filesystem::Error::corrupt("field", 0, "something else", 1_u64);
+        assert_eq!(kind(corrupt), Kind::Inconsistent);
+        let unsupported = filesystem::Error::unsupported("encryption");
+        assert_eq!(kind(unsupported), Kind::Unsupported);
+        let wrong = |expected, actual| kind(filesystem::Error::WrongType { expected, actual });
+        let (file, directory) = (FileType::Regular, FileType::Directory);
+        assert_eq!(wrong(directory, file), Kind::NotADirectory);
+        assert_eq!(wrong(file, directory), Kind::IsADirectory);
+        assert_eq!(wrong(FileType::Symlink, file), Kind::Invalid);
+    }
+}

@@ -4,8 +4,11 @@ use crate::base::{ByteOffset, ReadAt};
 use crate::tree::directory::Listing;
 use crate::tree::disk_image::OpenImage;
 use crate::tree::draft::Draft;
+use crate::tree::folder::Folder;
+use crate::tree::inside::OpenFile;
 use crate::tree::node::Node;
-use crate::tree::{Kind, Result, Tree, information};
+use crate::tree::partition_image::PartitionImage;
+use crate::tree::{Kind, Result, Tree};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,9 +20,12 @@ pub struct Open {
 
 enum What {
     Image(OpenImage),
+    PartitionImage(PartitionImage),
+    File(OpenFile),
     Information(Vec<u8>),
     Draft { draft: Arc<Draft>, is_writer: bool },
     Directory(Mutex<Listing>),
+    Folder(Folder),
 }
 
 /// How the kernel should treat an open file.
@@ -27,7 +33,7 @@ enum What {
 pub enum Caching {
     /// The content never changes: pages may stay for ever.
     Keep,
-    /// Every request comes here.
+    /// Every request comes here; listings are not remembered.
     None,
 }
 
@@ -57,7 +63,15 @@ impl Open {
         }
     }
 
-    /// Returns what an open directory shows.
+    /// Returns an open directory inside an image.
+    pub fn as_folder(&self) -> Option<&Folder> {
+        match &self.what {
+            What::Folder(folder) => Some(folder),
+            _ => None,
+        }
+    }
+
+    /// Returns what an open directory that is not inside an image shows.
     pub fn listing(&self) -> Result<Listing> {
         match &self.what {
             What::Directory(listing) => Ok(listing.lock().clone()),
@@ -86,8 +100,19 @@ impl Tree {
             Node::Draft(draft) => {
                 return Ok((self.keep_open(Open::draft(draft, writes)), Caching::None));
             }
-            Node::DiskImage(_) | Node::Information(_) if writes => {
+            Node::DiskImage(_)
+            | Node::PartitionImage(..)
+            | Node::Information(_)
+            | Node::File(..)
+                if writes =>
+            {
                 return Err(Kind::ReadOnly.into());
+            }
+            node @ Node::File(..) => (What::File(self.open_inside(&node)?), Caching::Keep),
+            Node::PartitionImage(id, index) => {
+                let opened = self.opened_contents(&id)?;
+                let image = PartitionImage::new(&opened.image, opened.volume(index)?)?;
+                (What::PartitionImage(image), Caching::Keep)
             }
             Node::DiskImage(id) => {
                 let snapshot = self.snapshot(&id)?;
@@ -102,10 +127,7 @@ impl Tree {
                     Caching::Keep,
                 )
             }
-            Node::Information(id) => {
-                let bytes = information::to_json(&*self.snapshot(&id)?);
-                (What::Information(bytes), Caching::None)
-            }
+            Node::Information(id) => (What::Information(self.information(&id)?), Caching::None),
             Node::Latest(_) | Node::IdLink(_) | Node::TagLink(_) => {
                 return Err(Kind::Invalid.into());
             }
@@ -114,12 +136,21 @@ impl Tree {
         Ok((self.keep_open(Open { what }), caching))
     }
 
-    /// Opens a directory.
-    pub fn open_directory(&self, inode: u64) -> Result<u64> {
-        let listing = Mutex::new(self.list(inode)?);
-        Ok(self.keep_open(Open {
-            what: What::Directory(listing),
-        }))
+    /// Opens a directory. Returns the handle, and how the kernel should treat it. May
+    /// wait.
+    pub fn open_directory(&self, inode: u64) -> Result<(u64, Caching)> {
+        let node = self.node(inode)?;
+        let (what, caching) = match node {
+            Node::Files(..) | Node::File(..) => {
+                let place = self.place(&node)?;
+                (What::Folder(Folder { place }), Caching::Keep)
+            }
+            _ => {
+                let listing = Mutex::new(self.list(inode)?);
+                (What::Directory(listing), Caching::None)
+            }
+        };
+        Ok((self.keep_open(Open { what }), caching))
     }
 
     /// Returns what is behind a handle.
@@ -144,6 +175,8 @@ impl Tree {
     pub fn read(&self, handle: u64, offset: ByteOffset, target: &mut [u8]) -> Result<usize> {
         match &self.opened(handle)?.what {
             What::Image(image) => image.read(self.catalog.store(), &self.damage, offset, target),
+            What::File(file) => file.read(self, offset, target),
+            What::PartitionImage(image) => image.read(offset, target),
             What::Draft { draft, .. } => draft.read(offset, target),
             What::Information(bytes) => {
                 let start = usize::try_from(offset)
@@ -156,7 +189,7 @@ impl Tree {
                 }
                 Ok(count)
             }
-            What::Directory(_) => Err(Kind::IsADirectory.into()),
+            What::Directory(_) | What::Folder(_) => Err(Kind::IsADirectory.into()),
         }
     }
 
@@ -166,12 +199,16 @@ impl Tree {
         let (image, len) = match &open.what {
             What::Image(open) => (&open.image, ReadAt::len(&open.image)),
             What::Draft { draft, .. } => return draft.seek(offset, hole),
+            What::File(file) => return file.seek(self, offset, hole),
+            What::PartitionImage(image) => {
+                return image.seek(offset, hole)?.ok_or(Kind::NoSuchPlace.into());
+            }
             What::Information(bytes) => {
                 let len = bytes.len() as u64;
                 let found = (offset < len).then_some(if hole { len } else { offset });
                 return found.ok_or(Kind::NoSuchPlace.into());
             }
-            What::Directory(_) => return Err(Kind::IsADirectory.into()),
+            What::Directory(_) | What::Folder(_) => return Err(Kind::IsADirectory.into()),
         };
         if offset >= len {
             return Err(Kind::NoSuchPlace.into());

@@ -13,11 +13,15 @@ mod draft_attributes;
 pub mod drafts;
 mod error;
 mod files;
+mod folder;
 mod information;
 mod ingest;
+mod inside;
 mod names;
 mod node;
 mod node_table;
+mod open_contents;
+mod partition_image;
 mod plausible;
 mod process;
 mod publications;
@@ -25,6 +29,7 @@ mod publish;
 mod record;
 mod rule;
 mod slow_pool;
+mod space;
 mod spool;
 mod sys;
 #[cfg(test)]
@@ -36,30 +41,40 @@ pub use directory::{DirEntry, Listing};
 pub use draft::{Creation, Draft};
 pub use error::{Error, Kind, Result};
 pub use files::{Caching, Open};
+pub use folder::{Folder, FolderEntry};
 pub use node::ROOT;
 pub use process::is_killed;
 pub use record::DraftId;
 pub use slow_pool::SlowPool;
 
 use crate::base::{SnapshotId, Timestamp};
+use crate::contents::FolderSpill;
+use crate::filesystem::{self, BlockCache};
 use crate::snapshot::{Catalog, Snapshot, State};
 use create_dir::CreateDir;
 use disk_image::Damage;
 use draft::Shared;
+use information::Inspections;
+use inside::Inside;
 use node::Node;
 use node_table::NodeTable;
+use open_contents::OpenContents;
 use parking_lot::RwLock;
 use publications::Publications;
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How long what never changes may be remembered.
 const FOR_EVER: Duration = Duration::from_secs(86_400);
 
+/// Requests that open images at a time; others wait, and no close of a draft with them.
+const OPENING_COUNT_MAX: usize = 32;
+
 /// How a tree is shown.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct TreeOptions {
     /// Owner of everything that is ours.
     pub uid: u32,
@@ -67,6 +82,10 @@ pub struct TreeOptions {
     pub gid: u32,
     /// There is no `create/`.
     pub is_read_only: bool,
+    /// Bytes of memory for the metadata of file systems inside images.
+    pub block_cache_len_bytes: u64,
+    /// Where a large replay goes.
+    pub spill_folder: PathBuf,
 }
 
 /// The tree that a mount shows.
@@ -77,10 +96,15 @@ pub struct Tree {
     nodes: NodeTable,
     create: Option<CreateDir>,
     publications: Arc<Shared>,
-    damage: Damage,
+    damage: Arc<Damage>,
+    inside: Inside,
+    inspections: Inspections,
+    /// Sequence of the state that what is open was last compared with.
+    compared_at: AtomicU64,
     open: RwLock<HashMap<u64, Arc<Open>>>,
     next_handle: AtomicU64,
     pool: SlowPool,
+    opening_pool: SlowPool,
 }
 
 impl Tree {
@@ -105,6 +129,13 @@ impl Tree {
         } else {
             Some(CreateDir::open(Arc::clone(&shared))?)
         };
+        let cache_len = usize::try_from(options.block_cache_len_bytes).unwrap_or(usize::MAX);
+        let inside = Inside::new(OpenContents::new(filesystem::OpenOptions {
+            cache: BlockCache::new(cache_len),
+            spill: Arc::new(FolderSpill::new(&options.spill_folder)),
+            default_user: options.uid,
+            default_group: options.gid,
+        }));
         Ok(Arc::new(Self {
             catalog,
             options,
@@ -112,16 +143,25 @@ impl Tree {
             nodes: NodeTable::default(),
             create,
             publications: shared,
-            damage: Damage::default(),
+            damage: Arc::default(),
+            inside,
+            inspections: Inspections::default(),
+            compared_at: AtomicU64::default(),
             open: RwLock::default(),
             next_handle: AtomicU64::new(1),
             pool,
+            opening_pool: SlowPool::new(OPENING_COUNT_MAX),
         }))
     }
 
     /// Returns the threads for requests that may wait.
     pub fn pool(&self) -> &SlowPool {
         &self.pool
+    }
+
+    /// Returns the threads for requests that look into an image for the first time.
+    pub fn opening_pool(&self) -> &SlowPool {
+        &self.opening_pool
     }
 
     /// Returns the catalog.
@@ -136,6 +176,11 @@ impl Tree {
             create.expire();
         }
         self.catalog.refresh()?;
+        let state = self.state();
+        if self.compared_at.swap(state.sequence(), Ordering::Relaxed) != state.sequence() {
+            self.inside.contents.retain(&state);
+        }
+        self.inside.spaces.tidy();
         Ok(())
     }
 
@@ -181,12 +226,15 @@ impl Tree {
         let node = self.node(inode)?;
         let mut attributes = self.attributes_of(&node)?;
         attributes.inode = inode;
-        Ok((attributes, attributes_lifetime(&node)))
+        Ok((attributes, self.attributes_lifetime(&node)))
     }
 
     /// Returns where a symbolic link leads.
     pub fn read_link(&self, inode: u64) -> Result<Vec<u8>> {
-        directory::link_target(&self.catalog.state(), &self.node(inode)?)
+        match self.node(inode)? {
+            node @ Node::File(..) => self.read_link_inside(&node),
+            node => directory::link_target(&self.catalog.state(), &node),
+        }
     }
 
     /// Counts a look-up of the node and returns what it shows.
@@ -196,8 +244,16 @@ impl Tree {
         Ok(Entry {
             attributes,
             name_lifetime: name_lifetime(node),
-            attributes_lifetime: attributes_lifetime(node),
+            attributes_lifetime: self.attributes_lifetime(node),
         })
+    }
+
+    /// Returns how long the kernel may remember that there is no such name.
+    pub fn absence_lifetime(&self, parent: u64) -> Duration {
+        match self.nodes.get(parent) {
+            Some(Node::Files(..) | Node::File(..)) => FOR_EVER,
+            _ => Duration::ZERO,
+        }
     }
 
     fn node(&self, inode: u64) -> Result<Node> {
@@ -251,24 +307,26 @@ impl Tree {
             .rename(name, new_name, keeps_target)
     }
 
-    /// Returns all extended attributes of a node.
-    pub fn xattrs(&self, inode: u64) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    /// Returns the names of all extended attributes of a node. May wait.
+    pub fn xattr_names(&self, inode: u64) -> Result<Vec<Vec<u8>>> {
+        let names = |all: Vec<(Vec<u8>, Vec<u8>)>| all.into_iter().map(|(name, _)| name).collect();
         match self.node(inode)? {
-            Node::Snapshot(id) => Ok(information::xattrs(&*self.snapshot(&id)?)),
-            Node::Draft(draft) => Ok(draft.xattrs()),
+            Node::Snapshot(id) => Ok(names(information::xattrs(&*self.snapshot(&id)?))),
+            Node::Draft(draft) => Ok(names(draft.xattrs())),
+            node @ (Node::Files(..) | Node::File(..)) => self.xattr_names_inside(&node),
             _ => Ok(vec![]),
         }
     }
 
-    /// Returns one extended attribute of a node.
+    /// Returns one extended attribute of a node. May wait.
     pub fn xattr(&self, inode: u64, name: &[u8]) -> Result<Vec<u8>> {
-        if let Node::Draft(draft) = self.node(inode)? {
-            return draft.xattr(name);
-        }
-        let found = self
-            .xattrs(inode)?
-            .into_iter()
-            .find(|(found, _)| found == name);
+        let all = match self.node(inode)? {
+            Node::Snapshot(id) => information::xattrs(&*self.snapshot(&id)?),
+            Node::Draft(draft) => return draft.xattr(name),
+            node @ (Node::Files(..) | Node::File(..)) => return self.xattr_inside(&node, name),
+            _ => vec![],
+        };
+        let found = all.into_iter().find(|(found, _)| found == name);
         found.map(|(_, value)| value).ok_or(Kind::NoData.into())
     }
 
@@ -313,28 +371,36 @@ fn name_lifetime(node: &Node) -> Duration {
     match node {
         // Names inside a snapshot, and those that are always there.
         Node::DiskImage(_) | Node::Information(_) => FOR_EVER,
+        Node::Files(..) | Node::File(..) => FOR_EVER,
+        Node::Partitions(_) | Node::Partition(..) | Node::PartitionImage(..) => FOR_EVER,
         Node::Root | Node::Snapshots | Node::ById | Node::ByTag | Node::Create => FOR_EVER,
         Node::Resource(_) | Node::Latest(_) | Node::Snapshot(_) | Node::IdLink(_) => Duration::ZERO,
         Node::Tag(_) | Node::TagLink(_) | Node::Draft(_) => Duration::ZERO,
     }
 }
 
-/// Returns how long the kernel may remember attributes.
-fn attributes_lifetime(node: &Node) -> Duration {
-    match node {
-        Node::DiskImage(_) | Node::Snapshot(_) => FOR_EVER,
-        Node::Root
-        | Node::Snapshots
-        | Node::ById
-        | Node::ByTag
-        | Node::Create
-        | Node::Resource(_)
-        | Node::Latest(_)
-        | Node::Information(_)
-        | Node::IdLink(_)
-        | Node::Tag(_)
-        | Node::TagLink(_)
-        | Node::Draft(_) => Duration::ZERO,
+impl Tree {
+    /// Returns how long the kernel may remember attributes.
+    fn attributes_lifetime(&self, node: &Node) -> Duration {
+        match node {
+            Node::DiskImage(_) | Node::Snapshot(_) | Node::File(..) => FOR_EVER,
+            Node::Partitions(_) | Node::Partition(..) | Node::PartitionImage(..) => FOR_EVER,
+            // Where it could not be opened, another try may bring more.
+            Node::Files(..) if self.is_costly(node, None) => Duration::ZERO,
+            Node::Files(..) => FOR_EVER,
+            Node::Root
+            | Node::Snapshots
+            | Node::ById
+            | Node::ByTag
+            | Node::Create
+            | Node::Resource(_)
+            | Node::Latest(_)
+            | Node::Information(_)
+            | Node::IdLink(_)
+            | Node::Tag(_)
+            | Node::TagLink(_)
+            | Node::Draft(_) => Duration::ZERO,
+        }
     }
 }
 

@@ -3,13 +3,15 @@
 
 use crate::base::SnapshotId;
 use crate::tree::draft::Draft;
+use crate::tree::open_contents::Part;
 use crate::tree::record::DraftId;
+use crate::tree::space::Space;
 use std::sync::Arc;
 
 /// Number of the root, as the kernel wants it.
 pub const ROOT: u64 = 1;
 /// Numbers below this one are given by hand.
-const FIRST_HASHED: u64 = 1 << 10;
+pub(super) const FIRST_HASHED: u64 = 1 << 10;
 
 /// A place in the tree. At most 24 bytes: the kernel may hold millions.
 #[derive(Clone, Debug)]
@@ -29,6 +31,16 @@ pub(super) enum Node {
     DiskImage(SnapshotId),
     /// `snapshot.json` of a snapshot.
     Information(SnapshotId),
+    /// `files/` of a snapshot or of one of its partitions.
+    Files(SnapshotId, Part),
+    /// Anything below `files/`, by its inode.
+    File(Arc<Space>, u64),
+    /// `partitions/` of a snapshot.
+    Partitions(SnapshotId),
+    /// `partitions/<n>[-<label>]` of a snapshot, by its index.
+    Partition(SnapshotId, u16),
+    /// `disk.img` of a partition.
+    PartitionImage(SnapshotId, u16),
     /// `by-id/<id>`.
     IdLink(SnapshotId),
     /// `by-tag/<tag>`, by the display name.
@@ -55,6 +67,13 @@ impl Node {
             Self::Snapshot(id) => hash("snapshot", &[&id.0]),
             Self::DiskImage(id) => hash("disk.img", &[&id.0]),
             Self::Information(id) => hash("snapshot.json", &[&id.0]),
+            Self::Files(id, part) => hash("files", &[&id.0, &part.0.to_le_bytes()]),
+            Self::File(space, inode) => space.number(*inode),
+            Self::Partitions(id) => hash("partitions", &[&id.0]),
+            Self::Partition(id, index) => hash("partition", &[&id.0, &index.to_le_bytes()]),
+            Self::PartitionImage(id, index) => {
+                hash("partition image", &[&id.0, &index.to_le_bytes()])
+            }
             Self::IdLink(id) => hash("by-id", &[&id.0]),
             Self::Tag(tag) => hash("tag", &[tag.as_bytes()]),
             Self::TagLink(link) => hash("by-tag", &[link.0.as_bytes(), &link.1.0]),
@@ -71,7 +90,18 @@ impl Node {
             (Self::Snapshot(one), Self::Snapshot(other))
             | (Self::DiskImage(one), Self::DiskImage(other))
             | (Self::Information(one), Self::Information(other))
+            | (Self::Partitions(one), Self::Partitions(other))
             | (Self::IdLink(one), Self::IdLink(other)) => one == other,
+            (Self::Partition(one, index), Self::Partition(other, other_index))
+            | (Self::PartitionImage(one, index), Self::PartitionImage(other, other_index)) => {
+                (one, index) == (other, other_index)
+            }
+            (Self::Files(one, part), Self::Files(other, other_part)) => {
+                (one, part) == (other, other_part)
+            }
+            (Self::File(one, inode), Self::File(other, other_inode)) => {
+                inode == other_inode && one.key == other.key
+            }
             (Self::TagLink(one), Self::TagLink(other)) => one == other,
             (Self::Draft(one), Self::Draft(other)) => Arc::ptr_eq(one, other),
             _ => std::mem::discriminant(self) == std::mem::discriminant(other) && self.is_fixed(),
@@ -105,7 +135,8 @@ pub(super) fn number_of_draft(id: &DraftId) -> u64 {
     hash("draft", &[id.as_bytes()])
 }
 
-fn hash(role: &str, parts: &[&[u8]]) -> u64 {
+/// Returns a number made from what things are called.
+pub(super) fn hash(role: &str, parts: &[&[u8]]) -> u64 {
     let mut hasher = blake3::Hasher::new();
     hasher.update(role.as_bytes());
     for part in parts {

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 /// Threads at most; what comes beyond is queued.
 const THREAD_COUNT_MAX: usize = 256;
+/// Bytes of a thread's stack: what other threads have that read file systems.
+const STACK_LEN: usize = 2 << 20;
 /// How long a thread waits for its next job.
 const IDLE: Duration = Duration::from_secs(5);
 
@@ -30,12 +32,27 @@ struct Shared {
 }
 
 /// An elastic pool; clones share it.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct SlowPool {
     shared: Arc<Shared>,
+    thread_count_max: usize,
+}
+
+impl Default for SlowPool {
+    fn default() -> Self {
+        Self::new(THREAD_COUNT_MAX)
+    }
 }
 
 impl SlowPool {
+    /// Makes a pool of at most so many threads; starts none.
+    pub fn new(thread_count_max: usize) -> Self {
+        Self {
+            shared: Arc::default(),
+            thread_count_max,
+        }
+    }
+
     /// Runs `job` on a thread of its own as soon as there is one.
     pub fn run(&self, job: impl FnOnce() + Send + 'static) {
         self.queue(Box::new(job), false);
@@ -55,7 +72,7 @@ impl SlowPool {
         }
         if queue.idle_count >= queue.jobs.len() {
             self.shared.filled.notify_one();
-        } else if urgent || queue.thread_count < THREAD_COUNT_MAX {
+        } else if urgent || queue.thread_count < self.thread_count_max {
             self.start_thread(&mut queue);
         }
     }
@@ -64,7 +81,7 @@ impl SlowPool {
         let shared = Arc::clone(&self.shared);
         let started = std::thread::Builder::new()
             .name("slow".to_owned())
-            .stack_size(512 << 10)
+            .stack_size(STACK_LEN)
             .spawn(move || run(&shared));
         match started {
             Ok(_) => queue.thread_count += 1,

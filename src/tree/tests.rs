@@ -40,6 +40,8 @@ impl Fixture {
             uid: 0,
             gid: 0,
             is_read_only: false,
+            block_cache_len_bytes: 4 << 20,
+            spill_folder: std::env::temp_dir(),
         };
         Tree::open(self.catalog(), options).unwrap()
     }

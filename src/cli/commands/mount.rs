@@ -15,6 +15,10 @@ use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// Of the memory for caches, one part in so many is for the metadata of file systems
+/// inside images.
+const BLOCK_CACHE_SHARE: u64 = 8;
+
 /// Where the system says whether users may open their mounts to others.
 const FUSE_CONFIGURATION: &str = "/etc/fuse.conf";
 
@@ -117,8 +121,9 @@ fn serve(arguments: &MountArguments, context: &Context) -> Result<Mount> {
     let unmounter: Arc<Mutex<Option<Unmounter>>> = Arc::default();
     let for_signal = Arc::clone(&unmounter);
     let guard = signals::on_signal(move || unmount(for_signal.lock().as_ref()));
+    let block_cache_len_bytes = arguments.cache_size / BLOCK_CACHE_SHARE;
     let options = OpenOptions {
-        cache_len_bytes: arguments.cache_size,
+        cache_len_bytes: arguments.cache_size - block_cache_len_bytes,
         ..OpenOptions::default()
     };
     let catalog = open_at(&context.store_path()?, &options)?;
@@ -128,6 +133,8 @@ fn serve(arguments: &MountArguments, context: &Context) -> Result<Mount> {
             allow_other: arguments.allow_other,
             thread_count: arguments.threads.into(),
             read_only: arguments.read_only,
+            block_cache_len_bytes,
+            spill_folder: context.settings.spill_folder(),
             ..MountOptions::new(&arguments.mount_point)
         },
     )?;

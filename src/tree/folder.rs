@@ -1,0 +1,101 @@
+//! Open directories inside images: read from a place on, as much as a reply takes, so
+//! that none is ever held in memory as a whole.
+
+use crate::filesystem::DirCursor;
+use crate::tree::attributes::{Attributes, Entry, FileKind};
+use crate::tree::inside::{Place, to_attributes};
+use crate::tree::{FOR_EVER, Result, Tree};
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+/// An open directory inside an image.
+pub struct Folder {
+    /// `None`: there is nothing to show.
+    pub(super) place: Option<Place>,
+}
+
+/// One entry of a directory inside an image.
+#[derive(Clone, Copy, Debug)]
+pub struct FolderEntry<'a> {
+    /// Its name.
+    pub name: &'a [u8],
+    /// The number that it has, or gets when it is looked up.
+    pub inode: u64,
+    /// What kind it is.
+    pub kind: FileKind,
+    /// The place behind it, to go on from.
+    pub next: u64,
+}
+
+/// Places in directories end here: see [`DirCursor`].
+const PLACE_END: u64 = 1 << 62;
+
+impl Folder {
+    /// Gives the entries from `place` on to `visit`; 0 is the beginning.
+    ///
+    /// # Errors
+    ///
+    /// Where the directory is damaged, after the entries before were given.
+    pub fn read(
+        &self,
+        tree: &Tree,
+        place: u64,
+        visit: &mut dyn FnMut(FolderEntry<'_>) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let Some(folder) = self.place.as_ref().filter(|_| place < PLACE_END) else {
+            return Ok(());
+        };
+        let read = folder
+            .view()
+            .read_dir(folder.at, DirCursor(place), &mut |entry| {
+                let inode = if folder.space.has(entry.node) {
+                    folder.space.number(entry.node.node.inode)
+                } else {
+                    tree.node_inside(folder, entry.node).number()
+                };
+                visit(FolderEntry {
+                    name: entry.name.bytes(),
+                    inode,
+                    kind: entry.file_type.map_or(FileKind::File, FileKind::from),
+                    next: entry.next.0,
+                })
+            });
+        tree.reported(&folder.space, read)
+    }
+
+    /// Gives the entries from `place` on to `visit`, each looked up and counted. One
+    /// whose attributes cannot be read comes with none, for now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Folder::read`].
+    pub fn read_with_attributes(
+        &self,
+        tree: &Tree,
+        place: u64,
+        visit: &mut dyn FnMut(&[u8], u64, &Entry) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let Some(folder) = self.place.as_ref().filter(|_| place < PLACE_END) else {
+            return Ok(());
+        };
+        let read = folder
+            .view()
+            .read_dir(folder.at, DirCursor(place), &mut |found| {
+                let kind = found.file_type.map_or(FileKind::File, FileKind::from);
+                let metadata = folder.view().metadata(found.node);
+                let (mut attributes, lifetime) = match tree.reported(&folder.space, metadata) {
+                    Ok(metadata) => (to_attributes(&metadata), FOR_EVER),
+                    // Who looks at it asks again, and gets the error.
+                    Err(_) => (Attributes::unknown(kind), Duration::ZERO),
+                };
+                attributes.inode = tree.nodes.hold(&tree.node_inside(folder, found.node));
+                let entry = Entry {
+                    attributes,
+                    name_lifetime: lifetime,
+                    attributes_lifetime: lifetime,
+                };
+                visit(found.name.bytes(), found.next.0, &entry)
+            });
+        tree.reported(&folder.space, read)
+    }
+}

@@ -56,6 +56,12 @@ impl CreateDir {
             .collect()
     }
 
+    /// Tells whether there is no name at all: neither a draft nor what was published
+    /// a moment ago.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.lock().is_empty()
+    }
+
     /// Makes an empty draft. May wait.
     pub(super) fn create(&self, name: &[u8], by: Creation) -> Result<Arc<Draft>> {
         if self.entries.lock().contains_key(name) {

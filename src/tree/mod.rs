@@ -70,6 +70,10 @@ use std::time::Duration;
 /// How long what never changes may be remembered.
 const FOR_EVER: Duration = Duration::from_secs(86_400);
 
+/// How long what another process may change is remembered: with the time until this one
+/// sees the change, well below the second in which it shows.
+const SHORTLY: Duration = Duration::from_millis(400);
+
 /// Requests that open images at a time; others wait, and no close of a draft with them.
 const OPENING_COUNT_MAX: usize = 32;
 
@@ -243,7 +247,7 @@ impl Tree {
         attributes.inode = self.nodes.hold(node);
         Ok(Entry {
             attributes,
-            name_lifetime: name_lifetime(node),
+            name_lifetime: self.name_lifetime(node),
             attributes_lifetime: self.attributes_lifetime(node),
         })
     }
@@ -366,20 +370,32 @@ impl Tree {
     }
 }
 
-/// Returns how long the kernel may remember a name.
-fn name_lifetime(node: &Node) -> Duration {
-    match node {
-        // Names inside a snapshot, and those that are always there.
-        Node::DiskImage(_) | Node::Information(_) => FOR_EVER,
-        Node::Files(..) | Node::File(..) => FOR_EVER,
-        Node::Partitions(_) | Node::Partition(..) | Node::PartitionImage(..) => FOR_EVER,
-        Node::Root | Node::Snapshots | Node::ById | Node::ByTag | Node::Create => FOR_EVER,
-        Node::Resource(_) | Node::Latest(_) | Node::Snapshot(_) | Node::IdLink(_) => Duration::ZERO,
-        Node::Tag(_) | Node::TagLink(_) | Node::Draft(_) => Duration::ZERO,
-    }
-}
-
 impl Tree {
+    /// Returns how long the kernel may remember a name.
+    fn name_lifetime(&self, node: &Node) -> Duration {
+        match node {
+            // Names inside a snapshot, and those that are always there.
+            Node::DiskImage(_) | Node::Information(_) => FOR_EVER,
+            Node::Files(..) | Node::File(..) => FOR_EVER,
+            Node::Partitions(_) | Node::Partition(..) | Node::PartitionImage(..) => FOR_EVER,
+            Node::Root | Node::Snapshots | Node::ById | Node::ByTag | Node::Create => FOR_EVER,
+            Node::Resource(_) | Node::Snapshot(_) => self.short_lifetime(),
+            Node::Latest(_) | Node::IdLink(_) => Duration::ZERO,
+            Node::Tag(_) | Node::TagLink(_) | Node::Draft(_) => Duration::ZERO,
+        }
+    }
+
+    /// Returns how long what others may change is remembered: every file that is
+    /// reached by a path costs a look at each name of it, so not at all would double
+    /// the requests of a `cp -a`. While this mount makes snapshots, nothing is: a
+    /// publication may give a name to another snapshot, and shows at once.
+    fn short_lifetime(&self) -> Duration {
+        match &self.create {
+            Some(create) if !create.is_empty() => Duration::ZERO,
+            _ => SHORTLY,
+        }
+    }
+
     /// Returns how long the kernel may remember attributes.
     fn attributes_lifetime(&self, node: &Node) -> Duration {
         match node {
@@ -388,12 +404,10 @@ impl Tree {
             // Where it could not be opened, another try may bring more.
             Node::Files(..) if self.is_costly(node, None) => Duration::ZERO,
             Node::Files(..) => FOR_EVER,
-            Node::Root
-            | Node::Snapshots
-            | Node::ById
-            | Node::ByTag
-            | Node::Create
-            | Node::Resource(_)
+            Node::Root | Node::Snapshots | Node::ById | Node::ByTag | Node::Resource(_) => {
+                self.short_lifetime()
+            }
+            Node::Create
             | Node::Latest(_)
             | Node::Information(_)
             | Node::IdLink(_)

@@ -5,6 +5,7 @@ use crate::fuse::convert::{attributes, timestamp};
 use crate::fuse::reply::{
     Found, reply_entry, reply_nothing, reply_sized, reply_space, reply_usage,
 };
+use crate::fuse::turns::Turns;
 use crate::fuse::{changing, listing, reading};
 use crate::tree::{AttributeChange, Caching, CopyRange, Creation, Error, Kind, Tree};
 use fuser::{
@@ -25,6 +26,7 @@ const BACKGROUND_MAX: u16 = 64;
 /// The adapter.
 pub(super) struct Adapter {
     pub(super) tree: Arc<Tree>,
+    pub(super) turns: Arc<Turns>,
     /// For tests: RELEASE is handled this much later.
     pub(super) release_delay: Duration,
     /// The kernel must check permissions, access control lists included.
@@ -79,6 +81,7 @@ impl Filesystem for Adapter {
     }
 
     fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let _turn = self.turns.take();
         let own_name = name.as_bytes().to_vec();
         let work = move |tree: &Arc<Tree>| match tree.look_up(parent.0, &own_name) {
             Err(error) if error.kind() == Kind::NotFound => {
@@ -102,6 +105,7 @@ impl Filesystem for Adapter {
     }
 
     fn getattr(&self, _req: &Request, inode: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
+        let _turn = self.turns.take();
         let work = move |tree: &Arc<Tree>| tree.attributes(inode.0);
         let accept = |reply: ReplyAttr, (found, lifetime)| {
             reply.attr(&lifetime, &attributes(&found));
@@ -138,6 +142,7 @@ impl Filesystem for Adapter {
     }
 
     fn readlink(&self, _req: &Request, inode: INodeNo, reply: ReplyData) {
+        let _turn = self.turns.take();
         let work = move |tree: &Arc<Tree>| tree.read_link(inode.0);
         let accept = |reply: ReplyData, target: Vec<u8>| reply.data(&target);
         answer_when_ready(&self.tree, (inode.0, None), reply, work, accept);
@@ -240,6 +245,7 @@ impl Filesystem for Adapter {
     }
 
     fn open(&self, _req: &Request, inode: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let _turn = self.turns.take();
         let is_direct = flags.0 & libc::O_DIRECT != 0;
         let work = move |tree: &Arc<Tree>| tree.open_file(inode.0, writes(flags), is_direct);
         let accept = |reply: ReplyOpen, (handle, caching)| {
@@ -292,7 +298,8 @@ impl Filesystem for Adapter {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        reading::read(&self.tree, fh, offset, size, reply);
+        let turn = self.turns.take();
+        reading::read(&self.tree, &turn, fh, offset, size, reply);
     }
 
     fn write(
@@ -307,6 +314,7 @@ impl Filesystem for Adapter {
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
+        let _turn = self.turns.take();
         changing::write(&self.tree, inode, offset, data, reply);
     }
 
@@ -318,6 +326,7 @@ impl Filesystem for Adapter {
         _lock_owner: LockOwner,
         reply: ReplyEmpty,
     ) {
+        let _turn = self.turns.take();
         let pid = req.pid();
         let is_writer = self
             .tree
@@ -346,6 +355,7 @@ impl Filesystem for Adapter {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
+        let _turn = self.turns.take();
         if !writes(flags) {
             self.tree.close(fh.0);
             return reply.ok();
@@ -375,6 +385,7 @@ impl Filesystem for Adapter {
     }
 
     fn opendir(&self, _req: &Request, inode: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        let _turn = self.turns.take();
         let work = move |tree: &Arc<Tree>| tree.open_directory(inode.0);
         let accept = |reply: ReplyOpen, (handle, caching)| {
             let flags = match caching {
@@ -394,6 +405,7 @@ impl Filesystem for Adapter {
         offset: u64,
         reply: ReplyDirectory,
     ) {
+        let _turn = self.turns.take();
         listing::list(&self.tree, inode, fh, offset, reply);
     }
 
@@ -405,6 +417,7 @@ impl Filesystem for Adapter {
         offset: u64,
         reply: ReplyDirectoryPlus,
     ) {
+        let _turn = self.turns.take();
         listing::list_with_attributes(&self.tree, inode, fh, offset, reply);
     }
 
@@ -416,6 +429,7 @@ impl Filesystem for Adapter {
         _flags: OpenFlags,
         reply: ReplyEmpty,
     ) {
+        let _turn = self.turns.take();
         self.tree.close(fh.0);
         reply.ok();
     }
@@ -433,6 +447,7 @@ impl Filesystem for Adapter {
     }
 
     fn statfs(&self, _req: &Request, inode: INodeNo, reply: ReplyStatfs) {
+        let _turn = self.turns.take();
         let work = move |tree: &Arc<Tree>| Ok((tree.space_inside(inode.0)?, tree.space()?));
         let accept = |reply: ReplyStatfs, (inside, (available, total))| match inside {
             Some(usage) => reply_usage(reply, &usage),
@@ -457,6 +472,7 @@ impl Filesystem for Adapter {
     }
 
     fn getxattr(&self, _req: &Request, inode: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        let _turn = self.turns.take();
         let name = name.as_bytes().to_vec();
         let work = move |tree: &Arc<Tree>| tree.xattr(inode.0, &name);
         let accept = move |reply: ReplyXattr, value: Vec<u8>| reply_sized(reply, size, &value);
@@ -464,6 +480,7 @@ impl Filesystem for Adapter {
     }
 
     fn listxattr(&self, req: &Request, inode: INodeNo, size: u32, reply: ReplyXattr) {
+        let _turn = self.turns.take();
         let is_root = req.uid() == 0;
         let work = move |tree: &Arc<Tree>| {
             let mut names = vec![];
@@ -513,6 +530,7 @@ impl Filesystem for Adapter {
         whence: i32,
         reply: ReplyLseek,
     ) {
+        let _turn = self.turns.take();
         let work = || {
             let offset = u64::try_from(offset).map_err(|_| Kind::NoSuchPlace)?;
             let place = match whence {

@@ -11,5 +11,6 @@ mod mount_point;
 mod reading;
 mod reply;
 mod session;
+mod turns;
 
 pub use session::{Error, MountHandle, MountOptions, Unmounter, mount};

@@ -2,7 +2,8 @@
 //! 1 MiB would cost a tenth of the decompression.
 
 use crate::fuse::errno::errno;
-use crate::tree::Tree;
+use crate::fuse::turns::Turn;
+use crate::tree::{Result, Tree};
 use fuser::{Errno, FileHandle, ReplyData};
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,6 +11,9 @@ use std::sync::Arc;
 
 /// Bytes that one read may ask for.
 const READ_LEN_MAX: usize = 16 << 20;
+
+/// Bytes that are read before another request may have its turn: some chunks.
+const PIECE_LEN: usize = 256 << 10;
 
 /// Bytes of the buffer that a thread keeps; the kernel asks for 1 MiB at most today.
 const BUFFER_LEN_KEPT: usize = 4 << 20;
@@ -19,14 +23,23 @@ thread_local! {
 }
 
 /// Answers READ: the whole range up to the end of the file, or an error.
-pub(super) fn read(tree: &Arc<Tree>, fh: FileHandle, offset: u64, size: u32, reply: ReplyData) {
+pub(super) fn read(
+    tree: &Arc<Tree>,
+    turn: &Turn<'_>,
+    fh: FileHandle,
+    offset: u64,
+    size: u32,
+    reply: ReplyData,
+) {
     let len = usize::try_from(size).unwrap_or(0).min(READ_LEN_MAX);
     BUFFER.with_borrow_mut(|buffer| {
         if buffer.len() < len {
             buffer.resize(len, 0);
         }
         let target = buffer.get_mut(..len).unwrap_or_default();
-        match catch_unwind(AssertUnwindSafe(|| tree.read(fh.0, offset, &mut *target))) {
+        match catch_unwind(AssertUnwindSafe(|| {
+            read_in_pieces(tree, turn, fh, offset, target)
+        })) {
             Ok(Ok(count)) => reply.data(target.get(..count).unwrap_or_default()),
             Ok(Err(error)) => reply.error(errno(&error)),
             Err(_) => reply.error(Errno::EIO),
@@ -34,4 +47,34 @@ pub(super) fn read(tree: &Arc<Tree>, fh: FileHandle, offset: u64, size: u32, rep
         buffer.truncate(BUFFER_LEN_KEPT);
         buffer.shrink_to(BUFFER_LEN_KEPT);
     });
+}
+
+/// Reads the range; now and then another request may have its turn.
+fn read_in_pieces(
+    tree: &Tree,
+    turn: &Turn<'_>,
+    fh: FileHandle,
+    offset: u64,
+    target: &mut [u8],
+) -> Result<usize> {
+    let mut filled = 0;
+    let mut place = offset;
+    for piece in target.chunks_mut(PIECE_LEN) {
+        if filled > 0 {
+            turn.share();
+        }
+        let len = piece.len();
+        let count = match tree.read(fh.0, place, piece) {
+            Ok(count) => count,
+            // Only a direct reader may get a part; he gets the error next time.
+            Err(_) if filled > 0 && tree.may_be_short(fh.0) => break,
+            Err(error) => return Err(error),
+        };
+        filled += count;
+        place += count as u64;
+        if count < len {
+            break;
+        }
+    }
+    Ok(filled)
 }

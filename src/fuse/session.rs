@@ -3,11 +3,13 @@
 
 use crate::fuse::filesystem::Adapter;
 use crate::fuse::mount_point::{self, Refusal};
+use crate::fuse::turns::Turns;
 use crate::snapshot::{Catalog, Lease, LeaseRole};
 use crate::tree::{self, Tree, TreeOptions};
 use fuser::{BackgroundSession, Config, MountOption, Session, SessionACL};
 use parking_lot::{Condvar, Mutex};
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -151,8 +153,10 @@ pub fn mount(catalog: &Arc<Catalog>, options: &MountOptions) -> Result<MountHand
     if uid.is_root() && rustix::process::configure_io_flusher_behavior(true).is_err() {
         log::warn!("loop devices on drafts may hang when memory is short: no IO_FLUSHER");
     }
+    let turns = Arc::new(Turns::default());
     let adapter = Adapter {
         tree: Arc::clone(&tree),
+        turns: Arc::clone(&turns),
         release_delay: options.release_delay,
         checks_permissions: options.allow_other,
     };
@@ -160,7 +164,10 @@ pub fn mount(catalog: &Arc<Catalog>, options: &MountOptions) -> Result<MountHand
         mount_point: place.clone(),
         source,
     };
-    let session = Session::new(adapter, &place, &config(options)).map_err(failed)?;
+    let config = config(options);
+    let session = Session::new(adapter, &place, &config).map_err(failed)?;
+    let device = session.as_fd().try_clone_to_owned().map_err(failed)?;
+    turns.begin(device, config.n_threads.unwrap_or(1));
     let session = session.spawn().map_err(failed)?;
     if uid.is_root() {
         mount_point::raise_read_ahead(&place);

@@ -193,6 +193,12 @@ impl Tree {
         }
     }
 
+    /// Tells whether a short answer to a read of this handle is no end of the file.
+    pub fn may_be_short(&self, handle: u64) -> bool {
+        self.opened(handle)
+            .is_ok_and(|open| open.as_image().is_some_and(|image| image.is_direct))
+    }
+
     /// Returns the first byte at or after `offset` that is data (or in a hole).
     pub fn seek(&self, handle: u64, offset: ByteOffset, hole: bool) -> Result<ByteOffset> {
         let open = self.opened(handle)?;

@@ -6,7 +6,7 @@ use crate::fuse::reply::{
     Found, reply_entry, reply_nothing, reply_sized, reply_space, reply_usage,
 };
 use crate::fuse::{changing, listing, reading};
-use crate::tree::{AttributeChange, Caching, CopyRange, Creation, Error, Kind, Tree};
+use crate::tree::{Asked, AttributeChange, Caching, CopyRange, Creation, Error, Kind, Tree};
 use fuser::{
     BsdFileFlags, CopyFileRangeFlags, FileHandle, Filesystem, FopenFlags, Generation, INodeNo,
     InitFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr,
@@ -90,7 +90,7 @@ impl Filesystem for Adapter {
             }
             found => Ok(Found::Entry(found?)),
         };
-        let place = (parent.0, Some(name.as_bytes()));
+        let place = (parent.0, Asked::Name(name.as_bytes()));
         answer_when_ready(&self.tree, place, reply, work, |reply, found| match found {
             Found::Entry(entry) => reply_entry(reply, entry),
             Found::Nothing(lifetime) => reply_nothing(reply, lifetime),
@@ -106,7 +106,7 @@ impl Filesystem for Adapter {
         let accept = |reply: ReplyAttr, (found, lifetime)| {
             reply.attr(&lifetime, &attributes(&found));
         };
-        answer_when_ready(&self.tree, (inode.0, None), reply, work, accept);
+        answer_when_ready(&self.tree, (inode.0, Asked::Node), reply, work, accept);
     }
 
     fn setattr(
@@ -140,7 +140,7 @@ impl Filesystem for Adapter {
     fn readlink(&self, _req: &Request, inode: INodeNo, reply: ReplyData) {
         let work = move |tree: &Arc<Tree>| tree.read_link(inode.0);
         let accept = |reply: ReplyData, target: Vec<u8>| reply.data(&target);
-        answer_when_ready(&self.tree, (inode.0, None), reply, work, accept);
+        answer_when_ready(&self.tree, (inode.0, Asked::Node), reply, work, accept);
     }
 
     fn mknod(
@@ -250,7 +250,7 @@ impl Filesystem for Adapter {
             };
             reply.opened(FileHandle(handle), flags);
         };
-        answer_when_ready(&self.tree, (inode.0, None), reply, work, accept);
+        answer_when_ready(&self.tree, (inode.0, Asked::Node), reply, work, accept);
     }
 
     fn create(
@@ -383,7 +383,7 @@ impl Filesystem for Adapter {
             };
             reply.opened(FileHandle(handle), flags);
         };
-        answer_when_ready(&self.tree, (inode.0, None), reply, work, accept);
+        answer_when_ready(&self.tree, (inode.0, Asked::Entries), reply, work, accept);
     }
 
     fn readdir(
@@ -438,7 +438,7 @@ impl Filesystem for Adapter {
             Some(usage) => reply_usage(reply, &usage),
             None => reply_space(reply, available, total),
         };
-        answer_when_ready(&self.tree, (inode.0, None), reply, work, accept);
+        answer_when_ready(&self.tree, (inode.0, Asked::Node), reply, work, accept);
     }
 
     fn setxattr(
@@ -460,7 +460,7 @@ impl Filesystem for Adapter {
         let name = name.as_bytes().to_vec();
         let work = move |tree: &Arc<Tree>| tree.xattr(inode.0, &name);
         let accept = move |reply: ReplyXattr, value: Vec<u8>| reply_sized(reply, size, &value);
-        answer_when_ready(&self.tree, (inode.0, None), reply, work, accept);
+        answer_when_ready(&self.tree, (inode.0, Asked::Node), reply, work, accept);
     }
 
     fn listxattr(&self, req: &Request, inode: INodeNo, size: u32, reply: ReplyXattr) {
@@ -477,12 +477,23 @@ impl Filesystem for Adapter {
             Ok(names)
         };
         let accept = move |reply: ReplyXattr, names: Vec<u8>| reply_sized(reply, size, &names);
-        answer_when_ready(&self.tree, (inode.0, None), reply, work, accept);
+        answer_when_ready(&self.tree, (inode.0, Asked::Node), reply, work, accept);
     }
 
     fn removexattr(&self, _req: &Request, inode: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let work = || self.tree.set_xattr(inode.0, name.as_bytes(), None);
         answer(reply, work, |reply, ()| reply.ok());
+    }
+
+    fn access(
+        &self,
+        _req: &Request,
+        _inode: INodeNo,
+        _mask: fuser::AccessFlags,
+        reply: ReplyEmpty,
+    ) {
+        // The kernel decides, from now on without asking.
+        reply.error(fuser::Errno::ENOSYS);
     }
 
     fn fallocate(

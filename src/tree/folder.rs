@@ -53,10 +53,15 @@ impl Folder {
                 } else {
                     tree.node_inside(folder, entry.node).number()
                 };
+                // Programs rely on the type, so what the directory does not tell is looked up.
+                let file_type = entry.file_type.or_else(|| {
+                    let metadata = folder.view().metadata(entry.node);
+                    metadata.ok().map(|metadata| metadata.file_type)
+                });
                 visit(FolderEntry {
                     name: entry.name.bytes(),
                     inode,
-                    kind: entry.file_type.map_or(FileKind::File, FileKind::from),
+                    kind: file_type.map_or(FileKind::File, FileKind::from),
                     next: entry.next.0,
                 })
             });
@@ -81,6 +86,7 @@ impl Folder {
         let read = folder
             .view()
             .read_dir(folder.at, DirCursor(place), &mut |found| {
+                tree.fail_at(found.name.bytes());
                 let kind = found.file_type.map_or(FileKind::File, FileKind::from);
                 let metadata = folder.view().metadata(found.node);
                 let (mut attributes, lifetime) = match tree.reported(&folder.space, metadata) {

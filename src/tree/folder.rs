@@ -27,6 +27,10 @@ pub struct FolderEntry<'a> {
     pub next: u64,
 }
 
+/// Takes the name of an entry, the place behind it, and what a look-up shows of it;
+/// `Break` ends the listing.
+pub type EntryVisitor<'a> = dyn FnMut(&[u8], u64, &Entry) -> ControlFlow<()> + 'a;
+
 /// Places in directories end here: see [`DirCursor`].
 const PLACE_END: u64 = 1 << 62;
 
@@ -78,7 +82,7 @@ impl Folder {
         &self,
         tree: &Tree,
         place: u64,
-        visit: &mut dyn FnMut(&[u8], u64, &Entry) -> ControlFlow<()>,
+        visit: &mut EntryVisitor<'_>,
     ) -> Result<()> {
         let Some(folder) = self.place.as_ref().filter(|_| place < PLACE_END) else {
             return Ok(());

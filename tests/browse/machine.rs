@@ -68,14 +68,15 @@ compare() {
     # The long hole is compared by its map: rsync would read it.
     rsync -aHAX --checksum --exclude /sparse -n -i --delete $W/kernel/ $1/ >$W/differences
     [ ! -s $W/differences ] || { head $W/differences >&2; exit 1; }
-    [ "$(stat -f -c '%s %b %f %c %d' $W/kernel)" = "$(stat -f -c '%s %b %f %c %d' $1)" ]
+    [ "$(stat -f -c "$2" $W/kernel)" = "$(stat -f -c "$2" $1)" ]
     wc -l <$W/a
 }
 mount -o loop,ro,noload $I/root.img $W/kernel
-compare $D/partitions/2-root/files
+compare $D/partitions/2-root/files '%s %b %f %c %d'
 umount $W/kernel
 mount -o loop,ro,norecovery $I/lin.img $W/kernel
-compare $D/partitions/7-tvg-lin/files
+# How many inodes an XFS could still make is the kernel's guess.
+compare $D/partitions/7-tvg-lin/files '%s %b %f'
 umount $W/kernel
 mount -o loop,ro,noload $I/root.img $W/kernel
 mount -o loop,ro,norecovery $I/lin.img $W/kernel/srv
@@ -101,7 +102,7 @@ fn a_machine_is_shown_as_it_runs() {
         .lines()
         .map(|line| line.parse().expect("a count"))
         .collect();
-    assert!(counts[0] > 20_070 && counts[1] > 500, "{counts:?}");
+    assert!(counts[0] > 5_070 && counts[1] > 20_500, "{counts:?}");
 
     browsed.shell_ok(
         image.scratch.path(),

@@ -13,7 +13,7 @@ echo host >$R/etc/hostname
 printf 'PRETTY_NAME="Testix 1"\nID=testix\nVERSION_ID="1"\n' >$R/etc/os-release
 printf '%s\n' 'UUID=11111111-2222-3333-4444-555555555555 / ext4 defaults 0 1' \
     '/dev/tvg/lin /srv xfs defaults 0 2' 'tmpfs /tmp tmpfs defaults 0 0' >$R/etc/fstab
-(cd $R/many && seq -f 'file-%06g' 20000 | xargs touch)
+(cd $R/many && seq -f 'file-%06g' 5000 | xargs touch)
 echo hard >$R/hard
 for number in $(seq 50); do ln $R/hard $R/hard-$number; done
 ln -s /etc/hostname $R/link
@@ -49,7 +49,8 @@ truncate -s 50M $W/lin.img
 mkfs.xfs -q --unsupported $W/lin.img 2>/dev/null
 mkdir $W/fill
 mount -o loop $W/lin.img $W/fill
-mkdir $W/fill/www
+mkdir $W/fill/www $W/fill/many
+(cd $W/fill/many && seq -f 'file-%06g' 20000 | xargs touch)
 head -c 3000000 /dev/urandom >$W/fill/www/index
 for number in $(seq 500); do echo $number >$W/fill/www/$number; done
 ln $W/fill/www/index $W/fill/hard
@@ -63,10 +64,7 @@ start() { sgdisk -i $1 $W/machine.img | awk '/^First sector/ {print $3 * 512}'; 
 put() { dd of=$W/machine.img bs=1M oflag=seek_bytes conv=notrunc,sparse status=none seek=$1; }
 put $(start 2) <$W/root.img
 for number in 1 2; do
-    python3 -c "import sys, zstandard
-sys.stdout.buffer.write(zstandard.ZstdDecompressor().decompress(open(sys.argv[1],'rb').read(), 1 << 24))" \
-        $DATA/lvm/pv$number.zst >$W/pv
-    put $(start $((number + 2))) <$W/pv
+    put $(start $((number + 2))) <$W/pv$number
 done
 head -c 40M $W/lin.img | put $(($(start 3) + (1 << 20)))
 tail -c 10M $W/lin.img | put $(($(start 4) + (11 << 20)))
@@ -84,6 +82,7 @@ impl MachineImage {
         let scratch = Scratch::new();
         scratch.dir("tree");
         let image = Self { scratch };
+        image.unpack_volumes();
         image.shell_ok(FILL);
         image.shell_ok(ASSEMBLE);
         image
@@ -93,15 +92,23 @@ impl MachineImage {
         self.scratch.join("machine.img")
     }
 
-    /// Runs a script with W (the folder), R (the root's files) and DATA (tests/data).
+    /// Writes the beginnings of the two physical volumes: `pv1`, `pv2`.
+    fn unpack_volumes(&self) {
+        let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/lvm");
+        for name in ["pv1", "pv2"] {
+            let packed = std::fs::read(data.join(name).with_extension("zst")).expect("read");
+            let bytes = zstd::decode_all(&*packed).expect("zstd");
+            std::fs::write(self.scratch.join(name), bytes).expect("written");
+        }
+    }
+
+    /// Runs a script with W (the folder) and R (the root's files).
     #[track_caller]
     pub fn shell_ok(&self, script: &str) {
-        let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
         let tree = self.scratch.join("tree");
         let variables: &[(&str, &OsStr)] = &[
             ("W", self.scratch.path().as_os_str()),
             ("R", tree.as_os_str()),
-            ("DATA", data.as_os_str()),
         ];
         let _ = shell(script, variables).expect_ok(script);
     }

@@ -3,7 +3,7 @@
 //! access to the mount hangs.
 
 use crate::fuse::errno::errno;
-use crate::tree::{Result, Tree};
+use crate::tree::{Asked, Result, Tree};
 use fuser::{
     Errno, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
     ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
@@ -70,10 +70,10 @@ pub(super) fn answer_later<R: Refuse, T>(
 }
 
 /// Answers here, or later: after waiting for publications that are queued, or where an
-/// image has to be opened first. `name` is what is looked for in the node, if anything.
+/// image has to be opened first.
 pub(super) fn answer_when_ready<R: Refuse, T>(
     tree: &Arc<Tree>,
-    (inode, name): (u64, Option<&[u8]>),
+    (inode, asked): (u64, Asked<'_>),
     reply: R,
     work: impl FnOnce(&Arc<Tree>) -> Result<T> + Send + 'static,
     accept: impl FnOnce(R, T) + Send + 'static,
@@ -88,7 +88,7 @@ pub(super) fn answer_when_ready<R: Refuse, T>(
             },
             accept,
         );
-    } else if tree.may_take_long(inode, name) {
+    } else if tree.may_take_long(inode, asked) {
         let own = Arc::clone(tree);
         tree.opening_pool()
             .run(move || answer(reply, || work(&own), accept));

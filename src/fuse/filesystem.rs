@@ -7,7 +7,7 @@ use crate::fuse::reply::{
 };
 use crate::fuse::turns::Turns;
 use crate::fuse::{changing, listing, reading};
-use crate::tree::{AttributeChange, Caching, CopyRange, Creation, Error, Kind, Tree};
+use crate::tree::{Asked, AttributeChange, Caching, CopyRange, Creation, Error, Kind, Tree};
 use fuser::{
     BsdFileFlags, CopyFileRangeFlags, FileHandle, Filesystem, FopenFlags, Generation, INodeNo,
     InitFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr,
@@ -93,7 +93,7 @@ impl Filesystem for Adapter {
             }
             found => Ok(Found::Entry(found?)),
         };
-        let place = (parent.0, Some(name.as_bytes()));
+        let place = (parent.0, Asked::Name(name.as_bytes()));
         answer_when_ready(&self.tree, place, reply, work, |reply, found| match found {
             Found::Entry(entry) => reply_entry(reply, entry),
             Found::Nothing(lifetime) => reply_nothing(reply, lifetime),
@@ -110,7 +110,7 @@ impl Filesystem for Adapter {
         let accept = |reply: ReplyAttr, (found, lifetime)| {
             reply.attr(&lifetime, &attributes(&found));
         };
-        answer_when_ready(&self.tree, (inode.0, None), reply, work, accept);
+        answer_when_ready(&self.tree, (inode.0, Asked::Node), reply, work, accept);
     }
 
     fn setattr(
@@ -145,7 +145,7 @@ impl Filesystem for Adapter {
         let _turn = self.turns.take();
         let work = move |tree: &Arc<Tree>| tree.read_link(inode.0);
         let accept = |reply: ReplyData, target: Vec<u8>| reply.data(&target);
-        answer_when_ready(&self.tree, (inode.0, None), reply, work, accept);
+        answer_when_ready(&self.tree, (inode.0, Asked::Node), reply, work, accept);
     }
 
     fn mknod(
@@ -256,7 +256,7 @@ impl Filesystem for Adapter {
             };
             reply.opened(FileHandle(handle), flags);
         };
-        answer_when_ready(&self.tree, (inode.0, None), reply, work, accept);
+        answer_when_ready(&self.tree, (inode.0, Asked::Node), reply, work, accept);
     }
 
     fn create(
@@ -394,7 +394,7 @@ impl Filesystem for Adapter {
             };
             reply.opened(FileHandle(handle), flags);
         };
-        answer_when_ready(&self.tree, (inode.0, None), reply, work, accept);
+        answer_when_ready(&self.tree, (inode.0, Asked::Entries), reply, work, accept);
     }
 
     fn readdir(
@@ -453,7 +453,7 @@ impl Filesystem for Adapter {
             Some(usage) => reply_usage(reply, &usage),
             None => reply_space(reply, available, total),
         };
-        answer_when_ready(&self.tree, (inode.0, None), reply, work, accept);
+        answer_when_ready(&self.tree, (inode.0, Asked::Node), reply, work, accept);
     }
 
     fn setxattr(
@@ -476,7 +476,7 @@ impl Filesystem for Adapter {
         let name = name.as_bytes().to_vec();
         let work = move |tree: &Arc<Tree>| tree.xattr(inode.0, &name);
         let accept = move |reply: ReplyXattr, value: Vec<u8>| reply_sized(reply, size, &value);
-        answer_when_ready(&self.tree, (inode.0, None), reply, work, accept);
+        answer_when_ready(&self.tree, (inode.0, Asked::Node), reply, work, accept);
     }
 
     fn listxattr(&self, req: &Request, inode: INodeNo, size: u32, reply: ReplyXattr) {
@@ -494,12 +494,23 @@ impl Filesystem for Adapter {
             Ok(names)
         };
         let accept = move |reply: ReplyXattr, names: Vec<u8>| reply_sized(reply, size, &names);
-        answer_when_ready(&self.tree, (inode.0, None), reply, work, accept);
+        answer_when_ready(&self.tree, (inode.0, Asked::Node), reply, work, accept);
     }
 
     fn removexattr(&self, _req: &Request, inode: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let work = || self.tree.set_xattr(inode.0, name.as_bytes(), None);
         answer(reply, work, |reply, ()| reply.ok());
+    }
+
+    fn access(
+        &self,
+        _req: &Request,
+        _inode: INodeNo,
+        _mask: fuser::AccessFlags,
+        reply: ReplyEmpty,
+    ) {
+        // The kernel decides, from now on without asking.
+        reply.error(fuser::Errno::ENOSYS);
     }
 
     fn fallocate(

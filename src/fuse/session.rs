@@ -40,6 +40,8 @@ pub struct MountOptions {
     pub spill_folder: PathBuf,
     /// For tests: how much later than it came RELEASE is handled.
     pub release_delay: Duration,
+    /// For tests: reading anything of this name inside an image is a fault.
+    pub fault_at: Option<Vec<u8>>,
 }
 
 impl MountOptions {
@@ -53,6 +55,7 @@ impl MountOptions {
             block_cache_len_bytes: 32 << 20,
             spill_folder: PathBuf::from("/var/tmp"),
             release_delay: Duration::ZERO,
+            fault_at: None,
         }
     }
 }
@@ -147,6 +150,7 @@ pub fn mount(catalog: &Arc<Catalog>, options: &MountOptions) -> Result<MountHand
         is_read_only: options.read_only,
         block_cache_len_bytes: options.block_cache_len_bytes,
         spill_folder: options.spill_folder.clone(),
+        fault_at: options.fault_at.clone(),
     };
     let tree = Tree::open(Arc::clone(catalog), tree_options)?;
     let lease = take_lease(catalog, &place);

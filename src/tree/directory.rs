@@ -3,12 +3,12 @@
 
 use crate::base::{SnapshotId, Timestamp, decode_path_name, encode_path_name};
 use crate::snapshot::{Snapshot, State};
-use crate::tree::attributes::{Attributes, Entry, FileKind, PREFERRED_IO_LEN, file_time};
+use crate::tree::attributes::{Attributes, Entry, FileKind, file_time};
 use crate::tree::draft::Draft;
 use crate::tree::node::Node;
 use crate::tree::open_contents::{Opened, Part};
 use crate::tree::partition_image::PartitionImage;
-use crate::tree::{Kind, Result, Tree};
+use crate::tree::{Asked, Kind, Result, Tree};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -257,10 +257,14 @@ impl Tree {
     /// Returns what a look-up of a listed entry shows, and counts it. Attributes that
     /// would take long to find out are left for who asks for them.
     pub fn look_up_listed(&self, entry: &DirEntry) -> Result<Entry> {
-        if !self.is_costly(&entry.node, None) {
+        if !self.is_costly(&entry.node, Asked::Node) {
             return self.entry(&entry.node);
         }
         let mut attributes = Attributes::unknown(entry.kind);
+        if let Node::PartitionImage(id, index) = &entry.node {
+            // Somebody may be reading it, and a wrong length would be the end to him.
+            attributes.len_bytes = self.opened_contents(id)?.volume(*index)?.len();
+        }
         attributes.inode = self.nodes.hold(&entry.node);
         Ok(Entry {
             attributes,
@@ -288,27 +292,9 @@ impl Tree {
                 .and_then(|name| state.find(resource, name))
                 .map(|snapshot| Node::Snapshot(snapshot.manifest.id)),
             Node::Snapshot(id) if state.get(id).is_none() => None,
-            Node::Snapshot(id) => match text {
-                Some(DISK_IMAGE) => Some(Node::DiskImage(*id)),
-                Some(INFORMATION) => Some(Node::Information(*id)),
-                Some(FILES) => Some(Node::Files(*id, Part::ASSEMBLED)),
-                Some(PARTITIONS) => {
-                    let opened = self.opened_contents(id)?;
-                    let first = opened.partitions().next();
-                    first.map(|_| Node::Partitions(*id))
-                }
-                _ => None,
-            },
-            Node::Partitions(id) => self
-                .opened_contents(id)?
-                .partitions()
-                .find(|(_, volume)| volume.path_name().as_bytes() == name)
-                .map(|(index, _)| Node::Partition(*id, index)),
-            Node::Partition(id, index) => match text {
-                Some(DISK_IMAGE) => Some(Node::PartitionImage(*id, *index)),
-                Some(FILES) => Some(Node::Files(*id, Part(*index))),
-                _ => None,
-            },
+            Node::Snapshot(_) | Node::Partitions(_) | Node::Partition(..) => {
+                self.child_of_snapshot(parent, text.ok_or(Kind::NotFound)?)?
+            }
             Node::Files(..) | Node::File(..) => return self.child_inside(parent, name),
             Node::ById => text
                 .and_then(|name| {
@@ -344,24 +330,44 @@ impl Tree {
         found.ok_or(Kind::NotFound.into())
     }
 
+    /// Returns the node that a name in a snapshot or in one of its partitions means.
+    fn child_of_snapshot(&self, parent: &Node, name: &str) -> Result<Option<Node>> {
+        Ok(match (parent, name) {
+            (Node::Snapshot(id), DISK_IMAGE) => Some(Node::DiskImage(*id)),
+            (Node::Snapshot(id), INFORMATION) => Some(Node::Information(*id)),
+            (Node::Snapshot(id), FILES) => Some(Node::Files(*id, Part::ASSEMBLED)),
+            (Node::Snapshot(id), PARTITIONS) => {
+                let opened = self.opened_contents(id)?;
+                let first = opened.partitions().next();
+                first.map(|_| Node::Partitions(*id))
+            }
+            (Node::Partitions(id), name) => self
+                .opened_contents(id)?
+                .partitions()
+                .find(|(_, volume)| volume.path_name() == name)
+                .map(|(index, _)| Node::Partition(*id, index)),
+            (Node::Partition(id, index), DISK_IMAGE) => Some(Node::PartitionImage(*id, *index)),
+            (Node::Partition(id, index), FILES) => Some(Node::Files(*id, Part(*index))),
+            _ => None,
+        })
+    }
+
     /// Returns what `stat` shows of a node; the number is set by the caller.
     pub(super) fn attributes_of(&self, node: &Node) -> Result<Attributes> {
         let state = self.state();
         let (mode, len_bytes, allocated_len_bytes, time) = match node {
-            Node::Root | Node::Snapshots | Node::ById | Node::ByTag => (
-                0o755,
-                0,
-                0,
-                newest(state.snapshots().last(), self.started_at),
-            ),
-            Node::Create => (0o700, 0, 0, self.started_at),
-            Node::Resource(name) => {
-                let last = state.of_resource(name).last().ok_or(Kind::NotFound)?;
-                (0o755, 0, 0, last.manifest.created_at)
+            Node::Root | Node::Snapshots | Node::ById | Node::ByTag => {
+                let time = newest(state.snapshots().last(), self.started_at);
+                (0o755, 0, 0, time)
             }
-            Node::Tag(tag) => {
-                let last = state.with_tag(tag).last().ok_or(Kind::NotFound)?;
-                (0o755, 0, 0, last.manifest.created_at)
+            Node::Create => (0o700, 0, 0, self.started_at),
+            Node::Resource(_) | Node::Tag(_) => {
+                let last = match node {
+                    Node::Tag(tag) => state.with_tag(tag).last(),
+                    Node::Resource(name) => state.of_resource(name).last(),
+                    _ => None,
+                };
+                (0o755, 0, 0, last.ok_or(Kind::NotFound)?.manifest.created_at)
             }
             Node::Latest(_) | Node::IdLink(_) | Node::TagLink(_) => {
                 let len = link_target(&state, node)?.len() as u64;
@@ -389,9 +395,9 @@ impl Tree {
             }
             Node::Draft(draft) => return Ok(draft.attributes()),
         };
+        let time = file_time(time);
         let kind = kind_of(node);
         Ok(Attributes {
-            inode: 0,
             kind,
             mode,
             link_count: if kind == FileKind::Directory { 2 } else { 1 },
@@ -399,11 +405,10 @@ impl Tree {
             gid: self.options.gid,
             len_bytes,
             allocated_len_bytes,
-            accessed_at: file_time(time),
-            modified_at: file_time(time),
-            changed_at: file_time(time),
-            device: None,
-            preferred_io_len: PREFERRED_IO_LEN,
+            accessed_at: time,
+            modified_at: time,
+            changed_at: time,
+            ..Attributes::unknown(kind)
         })
     }
 

@@ -27,6 +27,10 @@ pub struct FolderEntry<'a> {
     pub next: u64,
 }
 
+/// Takes the name of an entry, the place behind it, and what a look-up shows of it;
+/// `Break` ends the listing.
+pub type EntryVisitor<'a> = dyn FnMut(&[u8], u64, &Entry) -> ControlFlow<()> + 'a;
+
 /// Places in directories end here: see [`DirCursor`].
 const PLACE_END: u64 = 1 << 62;
 
@@ -53,10 +57,15 @@ impl Folder {
                 } else {
                     tree.node_inside(folder, entry.node).number()
                 };
+                // Programs rely on the type, so what the directory does not tell is looked up.
+                let file_type = entry.file_type.or_else(|| {
+                    let metadata = folder.view().metadata(entry.node);
+                    metadata.ok().map(|metadata| metadata.file_type)
+                });
                 visit(FolderEntry {
                     name: entry.name.bytes(),
                     inode,
-                    kind: entry.file_type.map_or(FileKind::File, FileKind::from),
+                    kind: file_type.map_or(FileKind::File, FileKind::from),
                     next: entry.next.0,
                 })
             });
@@ -73,7 +82,7 @@ impl Folder {
         &self,
         tree: &Tree,
         place: u64,
-        visit: &mut dyn FnMut(&[u8], u64, &Entry) -> ControlFlow<()>,
+        visit: &mut EntryVisitor<'_>,
     ) -> Result<()> {
         let Some(folder) = self.place.as_ref().filter(|_| place < PLACE_END) else {
             return Ok(());
@@ -81,6 +90,7 @@ impl Folder {
         let read = folder
             .view()
             .read_dir(folder.at, DirCursor(place), &mut |found| {
+                tree.fail_at(found.name.bytes());
                 let kind = found.file_type.map_or(FileKind::File, FileKind::from);
                 let metadata = folder.view().metadata(found.node);
                 let (mut attributes, lifetime) = match tree.reported(&folder.space, metadata) {

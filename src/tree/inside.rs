@@ -4,7 +4,7 @@
 use crate::base::{ByteOffset, SnapshotId};
 use crate::contents::{View, ViewNode};
 use crate::filesystem::{self, FileSystem, Metadata, Name, SpaceUsage};
-use crate::tree::attributes::{Attributes, FileKind, PREFERRED_IO_LEN, file_time};
+use crate::tree::attributes::{Attributes, file_time};
 use crate::tree::disk_image::OpenImage;
 use crate::tree::node::Node;
 use crate::tree::open_contents::{OpenContents, Opened, Part, Shown};
@@ -14,6 +14,17 @@ use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+
+/// What a request wants of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked<'a> {
+    /// The node itself.
+    Node,
+    /// What a directory lists.
+    Entries,
+    /// What this name in a directory means.
+    Name(&'a [u8]),
+}
 
 /// The number that an image itself gives to a file.
 const XATTR_INODE: &[u8] = b"user.tintype.inode";
@@ -189,6 +200,12 @@ impl Tree {
         Node::File(space, found.node.inode)
     }
 
+    /// Ends in a fault if a test asked for it.
+    pub(super) fn fail_at(&self, name: &[u8]) {
+        let is_asked_for = self.options.fault_at.as_deref() == Some(name);
+        assert!(!is_asked_for, "a fault that a test asked for");
+    }
+
     fn report(&self, id: &SnapshotId, error: &Error) {
         if let Error::Contents(error) = error {
             self.inside.report(id, error);
@@ -208,6 +225,7 @@ impl Tree {
         let Some(place) = self.place(parent)? else {
             return Err(Kind::NotFound.into());
         };
+        self.fail_at(name);
         let name = Name::new(name).ok_or(Kind::NotFound)?;
         let found = self.reported(&place.space, place.view.lookup(place.at, name))?;
         found
@@ -235,19 +253,14 @@ impl Tree {
     fn empty_files(&self) -> Attributes {
         let time = file_time(self.started_at);
         Attributes {
-            inode: 0,
-            kind: FileKind::Directory,
             mode: 0o755,
             link_count: 2,
             uid: self.options.uid,
             gid: self.options.gid,
-            len_bytes: 0,
-            allocated_len_bytes: 0,
             accessed_at: time,
             modified_at: time,
             changed_at: time,
-            device: None,
-            preferred_io_len: PREFERRED_IO_LEN,
+            ..Attributes::directory()
         }
     }
 
@@ -304,31 +317,31 @@ impl Tree {
         Ok(OpenFile { place, file_system })
     }
 
-    /// Tells whether a request about this node, or about this name in it, may have to
-    /// open an image first or to walk through one, which may take long.
-    pub fn may_take_long(&self, inode: u64, name: Option<&[u8]>) -> bool {
+    /// Tells whether a request about this node may have to open an image first or to walk
+    /// through one, which may take long.
+    pub fn may_take_long(&self, inode: u64, asked: Asked<'_>) -> bool {
         self.nodes
             .get(inode)
-            .is_some_and(|node| self.is_costly(&node, name))
+            .is_some_and(|node| self.is_costly(&node, asked))
     }
 
     /// Tells the same of a node.
-    pub(super) fn is_costly(&self, node: &Node, name: Option<&[u8]>) -> bool {
+    pub(super) fn is_costly(&self, node: &Node, asked: Asked<'_>) -> bool {
         let contents = &self.inside.contents;
         match node {
-            Node::Snapshot(id) => match name {
-                Some(b"disk.img") => false,
-                Some(b"snapshot.json") => !self.inspections.is_known(id),
-                Some(b"files") => contents.get_shown(id, Part::ASSEMBLED).is_none(),
-                _ => contents.get(id).is_none(),
+            Node::Snapshot(id) => match asked {
+                Asked::Node | Asked::Name(b"disk.img") => false,
+                Asked::Name(b"snapshot.json") => !self.inspections.is_known(id),
+                Asked::Name(b"files") => contents.get_shown(id, Part::ASSEMBLED).is_none(),
+                Asked::Name(_) | Asked::Entries => contents.get(id).is_none(),
+            },
+            Node::Partitions(id) => asked != Asked::Node && contents.get(id).is_none(),
+            Node::Partition(id, index) => match asked {
+                Asked::Name(b"disk.img") => !self.is_allocation_known(id, *index),
+                Asked::Name(b"files") => contents.get_shown(id, Part(*index)).is_none(),
+                Asked::Name(_) | Asked::Node | Asked::Entries => false,
             },
             Node::Information(id) => !self.inspections.is_known(id),
-            Node::Partitions(id) => contents.get(id).is_none(),
-            Node::Partition(id, index) => match name {
-                Some(b"disk.img") => !self.is_allocation_known(id, *index),
-                Some(b"files") => contents.get_shown(id, Part(*index)).is_none(),
-                _ => contents.get(id).is_none(),
-            },
             Node::PartitionImage(id, index) => !self.is_allocation_known(id, *index),
             Node::Files(id, part) => contents.get_shown(id, *part).is_none(),
             Node::File(space, _) => {

@@ -42,6 +42,7 @@ pub use draft::{Creation, Draft};
 pub use error::{Error, Kind, Result};
 pub use files::{Caching, Open};
 pub use folder::{Folder, FolderEntry};
+pub use inside::Asked;
 pub use node::ROOT;
 pub use process::is_killed;
 pub use record::DraftId;
@@ -90,6 +91,8 @@ pub struct TreeOptions {
     pub block_cache_len_bytes: u64,
     /// Where a large replay goes.
     pub spill_folder: PathBuf,
+    /// For tests: reading anything of this name inside an image is a fault.
+    pub fault_at: Option<Vec<u8>>,
 }
 
 /// The tree that a mount shows.
@@ -402,7 +405,7 @@ impl Tree {
             Node::DiskImage(_) | Node::Snapshot(_) | Node::File(..) => FOR_EVER,
             Node::Partitions(_) | Node::Partition(..) | Node::PartitionImage(..) => FOR_EVER,
             // Where it could not be opened, another try may bring more.
-            Node::Files(..) if self.is_costly(node, None) => Duration::ZERO,
+            Node::Files(..) if self.is_costly(node, Asked::Node) => Duration::ZERO,
             Node::Files(..) => FOR_EVER,
             Node::Root | Node::Snapshots | Node::ById | Node::ByTag | Node::Resource(_) => {
                 self.short_lifetime()

@@ -80,6 +80,10 @@ impl NodeTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::SnapshotId;
+    use crate::tree::open_contents::Part;
+    use crate::tree::space::{SpaceKey, Spaces};
+    use std::sync::Arc;
 
     #[test]
     fn a_node_stays_until_the_last_look_up_is_forgotten() {
@@ -107,5 +111,29 @@ mod tests {
         let number = table.hold(&node);
         assert_eq!(number, node.number() + 1);
         assert_eq!(table.hold(&node), number);
+    }
+
+    #[test]
+    fn a_table_that_was_large_becomes_small_again() {
+        let spaces = Spaces::default();
+        let space = spaces.get(SpaceKey {
+            snapshot: SnapshotId([7; 16]),
+            part: Part::ASSEMBLED,
+            mount: 0,
+            subvolume: 0,
+        });
+        let table = NodeTable::default();
+        let file = |inode| Node::File(Arc::clone(&space), inode);
+        let numbers: Vec<u64> = (0..20_000).map(|inode| table.hold(&file(inode))).collect();
+        assert_eq!(table.len(), 20_000);
+        assert!(table.held.read().capacity() * size_of::<(u64, Held)>() <= 20_000 * 96);
+        assert_eq!(table.hold(&file(7)), numbers[7]);
+        table.forget(numbers[7], 1);
+        for number in numbers {
+            table.forget(number, 1);
+        }
+        assert_eq!(table.len(), 0);
+        assert!(table.held.read().capacity() <= 2048);
+        assert_eq!(Arc::strong_count(&space), 1);
     }
 }

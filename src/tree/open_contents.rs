@@ -103,8 +103,7 @@ impl OpenContents {
     /// Returns a tree of files if it is open; never waits.
     pub(super) fn get_shown(&self, id: &SnapshotId, part: Part) -> Option<Arc<Shown>> {
         let opened = self.known(id)?;
-        let shown = opened.shown.lock().get(&part).cloned();
-        shown
+        opened.shown.lock().get(&part).cloned()
     }
 
     /// Returns the contents of a snapshot, opened if need be: its partition tables are

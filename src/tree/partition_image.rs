@@ -199,3 +199,43 @@ fn allocated_in(image: &Image, range: Range<u64>) -> Result<u64> {
     }
     Ok(sum)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segment(len: u64, step: u64, count: u64) -> Segment {
+        Segment {
+            volume_offset: 0,
+            len,
+            stripe_len: NonZeroU64::new(step).unwrap(),
+            stripes: (0..count)
+                .map(|index| Stripe {
+                    image_offset: index * 1_000_000,
+                })
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn columns_and_the_segment_they_make_up_agree_at_every_byte() {
+        for (len, step, count) in [(100, 8, 3), (96, 8, 4), (7, 8, 2), (64, 8, 1), (17, 4, 2)] {
+            let segment = segment(len, step, count);
+            let mut owners = vec![0; usize::try_from(len).unwrap()];
+            for column in Column::of(&segment) {
+                for place in 0..column.len {
+                    let offset = column.to_segment(place);
+                    assert_eq!(column.first_at(offset), place, "{len} {step} {count}");
+                    owners[usize::try_from(offset).unwrap()] += 1;
+                }
+                // From anywhere, the first place behind is the nearest one.
+                for offset in 0..len {
+                    let found = column.first_at(offset);
+                    let nearest = (0..column.len).find(|place| column.to_segment(*place) >= offset);
+                    assert_eq!(nearest.unwrap_or(column.len), found.min(column.len));
+                }
+            }
+            assert!(owners.iter().all(|count| *count == 1), "{owners:?}");
+        }
+    }
+}

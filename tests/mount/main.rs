@@ -2,5 +2,6 @@
 
 mod damage;
 mod drafts;
+mod fault;
 mod look;
 mod support;

@@ -7,6 +7,7 @@
 
 use super::error::Context;
 use super::{Backend, Error, Object, PendingObject, Put, Result, Space};
+use crate::base::begin_write_back;
 use parking_lot::Mutex;
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags};
 use std::fs::{self, File};
@@ -303,7 +304,7 @@ impl PendingObject for LocalPending {
             .context("writing", "a new object")?;
         *len = offset.saturating_add(bytes.len() as u64);
         if *len / WRITE_BEHIND_LEN != offset / WRITE_BEHIND_LEN {
-            super::sys::begin_write_back(&self.file, offset - offset % WRITE_BEHIND_LEN, *len);
+            begin_write_back(&self.file, offset - offset % WRITE_BEHIND_LEN..*len);
         }
         Ok(offset)
     }

@@ -12,6 +12,7 @@ mod pool;
 mod progress;
 mod read_at;
 mod units;
+mod write_back;
 
 pub use bytes::{format_byte_len, is_zero, parse_byte_len};
 pub use clock::Timestamp;
@@ -24,3 +25,4 @@ pub use read_at::ReadAt;
 pub use units::{
     BLOCK_LEN, BLOCK_LEN_BYTES, ByteLen, ByteOffset, block_count_for, block_of, round_up_to_block,
 };
+pub use write_back::begin_write_back;

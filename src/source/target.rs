@@ -3,7 +3,7 @@
 
 use super::block_device::device_len;
 use super::{Error, RestoreTarget, Result, Use, mounts, sys};
-use crate::base::{ByteLen, ByteOffset};
+use crate::base::{ByteLen, ByteOffset, begin_write_back};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -87,7 +87,10 @@ impl RestoreTarget for FileTarget {
         self.file.write_all_at(bytes, offset)?;
         // The medium is to write while the next parts are decompressed; otherwise the
         // fsync at the end would wait for everything.
-        sys::begin_write_back(&self.file, offset, bytes.len() as u64);
+        begin_write_back(
+            &self.file,
+            offset..offset.saturating_add(bytes.len() as u64),
+        );
         Ok(())
     }
 

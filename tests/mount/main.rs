@@ -3,4 +3,7 @@
 mod damage;
 mod drafts;
 mod look;
+#[path = "../support/saying.rs"]
+#[allow(dead_code, reason = "each test binary uses another part of it")]
+mod saying;
 mod support;

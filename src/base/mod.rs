@@ -2,6 +2,7 @@
 //! shares. Knows nothing of ours and does no I/O of its own, except for asking
 //! the kernel for random bytes and the time.
 
+mod aligned;
 mod bytes;
 mod clock;
 mod extent;
@@ -14,6 +15,7 @@ mod read_at;
 mod units;
 mod write_back;
 
+pub use aligned::{AlignedBuffer, is_aligned};
 pub use bytes::{format_byte_len, is_zero, parse_byte_len};
 pub use clock::Timestamp;
 pub use extent::{Extent, push_extent};

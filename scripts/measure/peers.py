@@ -93,9 +93,26 @@ class Borg(Peer):
 
 class Desync(Peer):
     name = "desync"
+    mounts = True
+
+    def mount_at(self, point):
+        index = os.path.join(self.store, "full.caibx")
+        subprocess.Popen(["desync", "mount-index", "-s", self.store, index, point],
+                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return wait_for(f"{point}/*")
 
     def put(self, image, label):
         return timed(["desync", "make", "-s", self.store, os.path.join(self.store, f"{label}.caibx"), image])
+
+
+class Casync(Peer):
+    """What desync is a new version of: the same format, one thread, no mount of images."""
+
+    name = "casync"
+
+    def put(self, image, label):
+        return timed(["casync", "make", "--what=blob", f"--store={self.store}",
+                      os.path.join(self.store, f"{label}.caibx"), image])
 
 
 class QemuImg(Peer):
@@ -108,4 +125,4 @@ class QemuImg(Peer):
 
 
 def present():
-    return [peer for peer in (Restic, Borg, Desync, QemuImg) if peer.is_here()]
+    return [peer for peer in (Restic, Borg, Desync, Casync, QemuImg) if peer.is_here()]

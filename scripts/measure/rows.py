@@ -22,7 +22,7 @@ def ingest_rows(s, data):
     rate = lambda name: data / s.med(name) if s.med(name) else None
     limit = min(s.med("ingest_mb_s"), s.med("disk_write"))
     full = rate("ours.full")
-    deduplicating, who = best(s, ["restic.full", "borg.full", "desync.full"])
+    deduplicating, who = best(s, ["restic.full", "borg.full", "desync.full", "casync.full"])
     table = [row("first full ingest", full, "MB/s", 0.8 * limit, f"0.8 x min(codec {s.med('ingest_mb_s'):.0f}, disk {s.med('disk_write'):.0f})")]
     if s.med("restic.full"):
         table.append(row("... against restic", full, "MB/s", 5 * rate("restic.full"), "5 x restic"))
@@ -49,12 +49,12 @@ def read_rows(s, data):
         row("cold random 4 KiB, depth 1, p50", s.med("ours.random.1.p50"), "us", 2 * chunk_us, f"2 x one chunk {chunk_us:.0f} us", higher=False),
         row("cold random 4 KiB, depth 4", s.med("ours.random.4.rate"), "/s", 0.5 * cores * 1e6 / chunk_us, "0.5 x cores / one chunk"),
     ]
-    peer, who = best(s, ["restic.sequential", "borg.sequential"], lowest=False)
+    peer, who = best(s, ["restic.sequential", "borg.sequential", "desync.sequential"], lowest=False)
     if peer:
         table.insert(1, row("... against the best peer's mount", s.med("ours.sequential.raised") or s.med("ours.sequential.default"), "MB/s", 4 * peer, f"4 x {who}"))
     if s.med("plain.random.disk.p50"):
         table.append(row("random 4 KiB, disk cold too, p50", s.med("ours.random.disk.p50"), "us", 2 * s.med("plain.random.disk.p50"), "2 x raw file", higher=False))
-    peer, who = best(s, ["restic.random.disk.p50", "borg.random.disk.p50"])
+    peer, who = best(s, ["restic.random.disk.p50", "borg.random.disk.p50", "desync.random.disk.p50"])
     if peer:
         table.append(row("... against the best peer's mount", s.med("ours.random.disk.p50"), "us", peer / 8, f"{who} / 8", higher=False))
     limit = min(decode, s.med("disk_write"))
@@ -83,8 +83,12 @@ def show(table, about, samples):
     widths = [max(len(line[column]) for line in [head, *lines]) for column in range(len(head))]
     for line in [head, tuple("-" * width for width in widths), *lines]:
         print("| " + " | ".join(text.ljust(width) for text, width in zip(line, widths)) + " |")
-    print("\nseconds (full, unchanged, 1 % changed) and MB stored:")
+    print("\n| seconds | full | unchanged | 1 % changed | MB stored | mount, cold sequential, MB/s | mount, disk cold, us |")
+    print("|---|---|---|---|---|---|---|")
     for peer in ("ours", *about["peers"]):
-        times = [samples.med(f"{peer}.{label}") for label in ("full", "unchanged", "changed")]
-        shown = "  ".join(f"{time:8.2f}" if time else f"{'-':>8}" for time in times)
-        print(f"  {peer:10} {shown}   {number((samples.med(f'{peer}.size') or 0) / 1e6)}")
+        sequential = "ours.sequential.raised" if peer == "ours" else f"{peer}.sequential"
+        cells = [samples.med(f"{peer}.{label}") for label in ("full", "unchanged", "changed")]
+        cells = [f"{seconds:.2f}" if seconds else "" for seconds in cells]
+        cells.append(number((samples.med(f"{peer}.size") or 0) / 1e6))
+        cells += [number(found) if found else "" for found in (samples.med(sequential), samples.med(f"{peer}.random.disk.p50"))]
+        print(f"| {'Tintype' if peer == 'ours' else peer} | " + " | ".join(cells) + " |")

@@ -7,6 +7,7 @@
 
 use super::error::Context;
 use super::{Backend, Error, Object, PendingObject, Put, Result, Space};
+use crate::base::begin_write_back;
 use parking_lot::Mutex;
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags};
 use std::fs::{self, File};
@@ -181,7 +182,7 @@ impl Backend for LocalBackend {
             backend: self.clone(),
             file,
             temporary: RemoveOnDrop(temporary),
-            len: Mutex::new(0),
+            tail: Mutex::default(),
         }))
     }
 
@@ -287,34 +288,66 @@ struct LocalPending {
     backend: LocalBackend,
     file: File,
     temporary: RemoveOnDrop,
-    len: Mutex<u64>,
+    tail: Mutex<Tail>,
 }
+
+/// What was appended and is not in the file yet.
+#[derive(Debug, Default)]
+struct Tail {
+    /// Where it begins.
+    offset: u64,
+    bytes: Vec<u8>,
+}
+
+/// Bytes that are written at a time: a frame of 20 KiB for itself costs twice as much,
+/// because the kernel takes its last page in hand again for the next one.
+const WRITE_LEN: usize = 512 << 10;
 
 /// Bytes after which the kernel is asked to begin writing to the medium, so that the
 /// fsync at the end finds little left to do.
 const WRITE_BEHIND_LEN: u64 = 8 << 20;
 
+impl LocalPending {
+    /// Writes the tail to the file; it stays as it was if that fails.
+    fn write_tail(&self, tail: &mut Tail) -> Result<()> {
+        self.file
+            .write_all_at(&tail.bytes, tail.offset)
+            .context("writing", "a new object")?;
+        let start = tail.offset;
+        tail.offset = start.saturating_add(tail.bytes.len() as u64);
+        tail.bytes.clear();
+        if tail.offset / WRITE_BEHIND_LEN != start / WRITE_BEHIND_LEN {
+            begin_write_back(&self.file, start - start % WRITE_BEHIND_LEN..tail.offset);
+        }
+        Ok(())
+    }
+}
+
 impl PendingObject for LocalPending {
     fn append(&self, bytes: &[u8]) -> Result<u64> {
-        let mut len = self.len.lock();
-        let offset = *len;
-        self.file
-            .write_all_at(bytes, offset)
-            .context("writing", "a new object")?;
-        *len = offset.saturating_add(bytes.len() as u64);
-        if *len / WRITE_BEHIND_LEN != offset / WRITE_BEHIND_LEN {
-            super::sys::begin_write_back(&self.file, offset - offset % WRITE_BEHIND_LEN, *len);
+        let mut tail = self.tail.lock();
+        let offset = tail.offset.saturating_add(tail.bytes.len() as u64);
+        tail.bytes.extend_from_slice(bytes);
+        if tail.bytes.len() >= WRITE_LEN {
+            self.write_tail(&mut tail)?;
         }
         Ok(offset)
     }
 
     fn read_exact_at(&self, offset: u64, target: &mut [u8]) -> Result<()> {
+        let end = offset.saturating_add(target.len() as u64);
+        let mut tail = self.tail.lock();
+        if end > tail.offset && !tail.bytes.is_empty() {
+            self.write_tail(&mut tail)?;
+        }
+        drop(tail);
         self.file
             .read_exact_at(target, offset)
             .context("reading", "a new object")
     }
 
     fn commit(&self, name: &str) -> Result<Put> {
+        self.write_tail(&mut self.tail.lock())?;
         self.file.sync_all().context("syncing", name)?;
         let temporary = self.temporary.0.as_deref();
         self.backend

@@ -6,7 +6,6 @@
 mod error;
 mod local;
 mod memory;
-mod sys;
 #[cfg(test)]
 mod tests;
 

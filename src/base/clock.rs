@@ -53,6 +53,11 @@ impl Timestamp {
         self.to_jiff().strftime("%Y-%m-%dT%H-%M-%SZ").to_string()
     }
 
+    /// Returns the form for people, to the second: `2026-11-23T07:44:12Z`.
+    pub fn to_seconds(self) -> String {
+        self.to_jiff().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    }
+
     fn to_jiff(self) -> jiff::Timestamp {
         jiff::Timestamp::from_nanosecond(i128::from(self.nanoseconds))
             .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
@@ -110,7 +115,8 @@ mod tests {
             assert_eq!(time.to_string().parse::<Timestamp>().unwrap(), time);
             assert_eq!(Timestamp::from_system_time(time.to_system_time()), time);
         }
-        let time: Timestamp = "2026-11-23T07:44:12Z".parse().unwrap();
+        let time: Timestamp = "2026-11-23T07:44:12.5Z".parse().unwrap();
         assert_eq!(time.to_path_name(), "2026-11-23T07-44-12Z");
+        assert_eq!(time.to_seconds(), "2026-11-23T07:44:12Z");
     }
 }

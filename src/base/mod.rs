@@ -2,6 +2,7 @@
 //! shares. Knows nothing of ours and does no I/O of its own, except for asking
 //! the kernel for random bytes and the time.
 
+mod aligned;
 mod bytes;
 mod clock;
 mod extent;
@@ -13,7 +14,9 @@ mod pool;
 mod progress;
 mod read_at;
 mod units;
+mod write_back;
 
+pub use aligned::{AlignedBuffer, is_aligned};
 pub use bytes::{format_byte_len, is_zero, parse_byte_len};
 pub use clock::Timestamp;
 pub use extent::{Extent, push_extent};
@@ -26,3 +29,4 @@ pub use read_at::ReadAt;
 pub use units::{
     BLOCK_LEN, BLOCK_LEN_BYTES, ByteLen, ByteOffset, block_count_for, block_of, round_up_to_block,
 };
+pub use write_back::begin_write_back;

@@ -1,6 +1,6 @@
 //! A snapshot becomes an image again.
 
-use crate::base::{BLOCK_LEN_BYTES, Progress, ReadAt, block_count_for};
+use crate::base::{AlignedBuffer, BLOCK_LEN_BYTES, Progress, ReadAt, block_count_for};
 use crate::image::Image;
 use crate::source::RestoreTarget;
 use crate::store::{Error, Result};
@@ -19,13 +19,14 @@ const THREADS_MAX: usize = 8;
 /// Writes an image to a target, holes as holes, from several threads.
 pub fn restore(image: &Image, target: &dyn RestoreTarget, progress: &Arc<Progress>) -> Result<()> {
     progress.set_total(image.len());
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    // While some wait for the medium, others decompress.
+    let threads = 2 * std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let next = Mutex::new(0_u64);
     let failed: Mutex<Option<Error>> = Mutex::new(None);
     std::thread::scope(|scope| {
         for _ in 0..threads.min(THREADS_MAX) {
             scope.spawn(|| {
-                let mut buffer = vec![];
+                let mut buffer = AlignedBuffer::default();
                 while failed.lock().is_none() {
                     let part = match take_part(image, &mut next.lock(), progress) {
                         Ok(Some(part)) => part,
@@ -78,7 +79,7 @@ fn restore_part(
     image: &Image,
     target: &dyn RestoreTarget,
     part: Part,
-    buffer: &mut Vec<u8>,
+    buffer: &mut AlignedBuffer,
     progress: &Progress,
 ) -> Result<()> {
     if !part.hole.is_empty() {
@@ -90,7 +91,7 @@ fn restore_part(
     }
     let start = part.data.start;
     let blocks = start / BLOCK_LEN_BYTES..block_count_for(part.data.end);
-    buffer.resize((part.data.end - start) as usize, 0);
+    let buffer = buffer.first((part.data.end - start) as usize);
     image.read(start, buffer)?;
     let mut written = start;
     for run in join_runs(image.extents(blocks)?.iter().map(|extent| {

@@ -1,8 +1,5 @@
-//! The two system calls of sources and targets that no safe wrapper offers.
-#![allow(
-    unsafe_code,
-    reason = "the BLKZEROOUT ioctl and sync_file_range(2) have no safe wrapper"
-)]
+//! The one system call of targets that no safe wrapper offers.
+#![allow(unsafe_code, reason = "the BLKZEROOUT ioctl has no safe wrapper")]
 
 use std::fs::File;
 use std::io;
@@ -34,15 +31,4 @@ pub(super) fn block_device_zero(file: &File, range: &Range<u64>) -> io::Result<(
     } else {
         Err(io::Error::last_os_error())
     }
-}
-
-/// Asks the kernel to begin writing `len` bytes from `offset`; a hint, so that its failure
-/// means nothing.
-pub(super) fn begin_write_back(file: &File, offset: u64, len: u64) {
-    let (Ok(offset), Ok(len)) = (i64::try_from(offset), i64::try_from(len)) else {
-        return;
-    };
-    // SAFETY: the descriptor is open for the life of `file`, and the call takes no pointer;
-    // the worst outcome is an error code, which is ignored.
-    unsafe { libc::sync_file_range(file.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE) };
 }

@@ -2,7 +2,7 @@
 //! This is the one place where what a store returns is compared with what was asked.
 
 use super::cache::ByteCache;
-use super::codec::unseal_into;
+use super::codec::{unseal, unseal_into};
 use super::error::{Error, Kind, Result};
 use super::flight::{Boarding, Content, Flights, Lead};
 use super::index_set::{IndexSet, Location};
@@ -207,9 +207,7 @@ impl ChunkReader {
             unseal_into(&header, stored, target)?;
             return Ok(Loaded::InTarget);
         }
-        let mut content = vec![0; header.content_len as usize];
-        unseal_into(&header, stored, &mut content)?;
-        Ok(Loaded::Whole(Arc::new(content)))
+        Ok(Loaded::Whole(Arc::new(unseal(&header, stored)?)))
     }
 }
 

@@ -5,6 +5,7 @@ use crate::base::ChunkId;
 use crate::format::{Codec, ContentKind, FrameHeader, encode_frame};
 use std::cell::RefCell;
 use zstd::bulk::{Compressor, Decompressor};
+use zstd::zstd_safe::WriteBuf;
 
 thread_local! {
     static COMPRESSOR: RefCell<Option<(i32, Compressor<'static>, Vec<u8>)>> =
@@ -57,6 +58,24 @@ pub fn unseal_into(header: &FrameHeader, stored: &[u8], target: &mut [u8]) -> Re
         }
         Codec::Zstd => decompress(header, stored, target)?,
     };
+    check_len(header, len)
+}
+
+/// Returns the content of stored bytes, in memory that is not cleared first.
+pub fn unseal(header: &FrameHeader, stored: &[u8]) -> Result<Vec<u8>> {
+    let content = match header.codec {
+        Codec::Raw => stored.to_vec(),
+        Codec::Zstd => {
+            let mut content = Vec::with_capacity(header.content_len as usize);
+            decompress(header, stored, &mut content)?;
+            content
+        }
+    };
+    check_len(header, content.len())?;
+    Ok(content)
+}
+
+fn check_len(header: &FrameHeader, len: usize) -> Result<()> {
     if len == header.content_len as usize {
         return Ok(());
     }
@@ -70,7 +89,11 @@ pub fn unseal_into(header: &FrameHeader, stored: &[u8], target: &mut [u8]) -> Re
     })
 }
 
-fn decompress(header: &FrameHeader, stored: &[u8], target: &mut [u8]) -> Result<usize> {
+fn decompress(
+    header: &FrameHeader,
+    stored: &[u8],
+    target: &mut (impl WriteBuf + ?Sized),
+) -> Result<usize> {
     DECOMPRESSOR.with_borrow_mut(|slot| {
         let decompressor = match slot {
             Some(kept) => kept,

@@ -341,7 +341,7 @@ fn a_mounted_device_is_refused_as_a_target_and_warned_about_as_a_source() {
     let disk = Loop::new(&fixture.path("disk.img"));
     let made = Command::new("mkfs.ext4").args(["-q", &disk.path]).status();
     if !made.is_ok_and(|status| status.success()) {
-        eprintln!("SKIPPED: a mounted block device needs mkfs.ext4");
+        super::saying::say_skipped("cli: a mounted block device", "no mkfs.ext4");
         return;
     }
     let place = fixture.path("mnt");

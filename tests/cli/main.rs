@@ -3,6 +3,9 @@
 mod documents;
 mod images;
 mod mounts;
+#[path = "../support/saying.rs"]
+#[allow(dead_code, reason = "each test binary uses another part of it")]
+mod saying;
 mod signals;
 mod snapshots;
 mod support;

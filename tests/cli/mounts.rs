@@ -1,6 +1,7 @@
 //! `mount`, `umount` and `drafts` as commands; what the mount shows is tested in
 //! `tests/mount`.
 
+use super::saying::say_skipped;
 use super::support::Fixture;
 use std::fs;
 use std::path::Path;
@@ -14,7 +15,7 @@ fn can_mount(test: &str) -> bool {
         .open("/dev/fuse")
         .is_ok();
     if !can {
-        eprintln!("SKIPPED: {test} needs /dev/fuse");
+        say_skipped(&format!("cli: {test}"), "no /dev/fuse");
     }
     can
 }

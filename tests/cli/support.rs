@@ -168,7 +168,7 @@ pub fn can_use_loop_devices(test: &str) -> bool {
     let loops = Command::new("losetup").arg("-f").output();
     let can = is_root && loops.is_ok_and(|output| output.status.success());
     if !can {
-        eprintln!("SKIPPED: {test} needs root and loop devices");
+        super::saying::say_skipped(&format!("cli: {test}"), "no root or no loop devices");
     }
     can
 }

@@ -3,6 +3,7 @@
 use crate::image::{self, Mount};
 use crate::nasty;
 use crate::record::{assert_same, of_kernel, of_reader};
+use crate::saying::say_part_skipped;
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -169,7 +170,7 @@ fn every_feature_set_is_read_as_the_kernel_reads_it() {
                 compared += 1;
                 println!("{name}: {count} entries agree with the kernel");
             }
-            None => println!("{name}: SKIPPED, the kernel does not mount it"),
+            None => say_part_skipped(&format!("ext: {name}"), "the kernel does not mount it"),
         }
     }
     assert!(

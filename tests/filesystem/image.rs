@@ -60,10 +60,7 @@ pub fn can_mount() -> bool {
     let is_root = output("id", &["-u"]).stdout == b"0\n";
     let works = is_root && Path::new("/dev/loop-control").exists();
     if !works {
-        let _ = std::io::Write::write_all(
-            &mut std::io::stderr(),
-            b"SKIPPED TEST: filesystem: needs root and loop devices\n",
-        );
+        super::saying::say_skipped("filesystem", "no root or no loop devices");
     }
     works
 }

@@ -14,3 +14,6 @@ mod image;
 mod mutate;
 mod nasty;
 mod record;
+#[path = "../support/saying.rs"]
+#[allow(dead_code, reason = "each test binary uses another part of it")]
+mod saying;

@@ -170,7 +170,7 @@ fn a_file_system_is_made_on_a_loop_device_over_a_draft() {
     let done = shell(&mounted, line);
     let text = String::from_utf8_lossy(&done.stderr).into_owned();
     if text.contains("losetup:") {
-        eprintln!("SKIPPED: no loop devices here: {text}");
+        super::saying::say_skipped("mount: a file system on a draft", text.trim());
         return;
     }
     assert!(done.status.success(), "{text}");

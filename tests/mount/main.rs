@@ -4,4 +4,7 @@ mod damage;
 mod drafts;
 mod fault;
 mod look;
+#[path = "../support/saying.rs"]
+#[allow(dead_code, reason = "each test binary uses another part of it")]
+mod saying;
 mod support;

@@ -24,10 +24,7 @@ pub fn can_mount() -> bool {
         .open("/dev/fuse")
         .is_ok();
     if !is_root || !has_fuse {
-        let _ = std::io::Write::write_all(
-            &mut std::io::stderr(),
-            b"SKIPPED TEST: mount: no root or no /dev/fuse\n",
-        );
+        super::saying::say_skipped("mount", "no root or no /dev/fuse");
     }
     is_root && has_fuse
 }

@@ -12,6 +12,7 @@ mod command;
 mod images;
 mod library;
 mod mount;
+mod saying;
 mod scratch;
 mod sparse;
 
@@ -22,21 +23,14 @@ pub use command::{
 pub use images::{Rng, dense_image, random_file, sparse_image};
 pub use library::{expect_content, listed, open_catalog};
 pub use mount::{Fixture, Mount, MountOptions, connection_of, vm_hwm_bytes};
+pub use saying::{say, say_skipped};
 pub use scratch::{Scratch, is_root, long_run, number_from_env};
 pub use sparse::{allocated_bytes, compare_sparse, data_ranges, expected_ranges};
-
-use std::io::Write;
-
-/// Writes a line that libtest does not capture: skips and measurements must be seen.
-pub fn say(line: &str) {
-    // One write, so that lines of parallel tests do not mix. Losing it is harmless.
-    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
-}
 
 /// Ends the test as skipped, loudly: `scripts/test` counts and repeats these lines.
 macro_rules! skip {
     ($($why:tt)*) => {{
-        $crate::support::say(&format!("SKIPPED TEST: {}: {}", module_path!(), format!($($why)*)));
+        $crate::support::say_skipped(module_path!(), &format!($($why)*));
         return;
     }};
 }

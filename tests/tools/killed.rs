@@ -148,15 +148,16 @@ fn a_stale_mount_is_cleaned() {
     fixture.expect_one("a", &fixture.scratch.join("img.raw"));
 }
 
-#[test]
-fn a_mount_killed_after_the_flush_publishes_at_the_next() {
-    needs!("fuse", "python3");
+/// Starts a program that writes the image to a draft, closes a duplicate of the
+/// descriptor (so that FLUSH runs and is answered, while RELEASE waits), does `then`, and
+/// keeps the draft open; kills the mount and then the program, and mounts again.
+fn kill_mount_after_flush(then: &str) -> Fixture {
     let mut fixture = Fixture::new();
-    // A dup'ed descriptor closed: FLUSH ran and answered; the other one holds RELEASE.
     let create = fixture.point().join("create");
     let variables: &[(&str, &OsStr)] = &[
         ("W", fixture.scratch.path().as_os_str()),
         ("C", create.as_os_str()),
+        ("THEN", OsStr::new(then)),
     ];
     let mut child = spawn_shell(
         "python3 -c 'import os, sys, time
@@ -166,50 +167,33 @@ at = 0
 while at < len(data):
     at += os.write(fd, data[at:at + (1 << 20)])
 os.close(os.dup(fd))
+exec(sys.argv[4])
 open(sys.argv[3], \"w\").close()
-time.sleep(60)' $W/img.raw $C/a $W/flushed",
+time.sleep(60)' $W/img.raw $C/a $W/done \"$THEN\"",
         variables,
     );
-    let flushed = wait_until(Duration::from_secs(30), || {
-        fixture.scratch.join("flushed").exists()
+    let done = wait_until(Duration::from_secs(30), || {
+        fixture.scratch.join("done").exists()
     });
     fixture.mount.take().expect("mounted").kill();
     kill_group(child.id());
     let _ = child.wait();
-    assert!(flushed, "the writer never came to its first close");
+    assert!(done, "the writer never came to the end of its work");
     fixture.remount(&Default::default());
+    fixture
+}
+
+#[test]
+fn a_mount_killed_after_the_flush_publishes_at_the_next() {
+    needs!("fuse", "python3");
+    let fixture = kill_mount_after_flush("");
     fixture.expect_one("a", &fixture.scratch.join("img.raw"));
 }
 
 #[test]
 fn a_mount_killed_after_a_later_write_keeps_the_draft() {
     needs!("fuse", "python3");
-    let mut fixture = Fixture::new();
-    let create = fixture.point().join("create");
-    let variables: &[(&str, &OsStr)] = &[
-        ("W", fixture.scratch.path().as_os_str()),
-        ("C", create.as_os_str()),
-    ];
-    let mut child = spawn_shell(
-        "python3 -c 'import os, sys, time
-fd = os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT)
-data = open(sys.argv[1], \"rb\").read()
-os.write(fd, data)
-os.close(os.dup(fd))
-os.pwrite(fd, b\"x\" * 65536, 4096)
-os.fsync(fd)
-open(sys.argv[3], \"w\").close()
-time.sleep(60)' $W/img.raw $C/a $W/written",
-        variables,
-    );
-    let written = wait_until(Duration::from_secs(30), || {
-        fixture.scratch.join("written").exists()
-    });
-    fixture.mount.take().expect("mounted").kill();
-    kill_group(child.id());
-    let _ = child.wait();
-    assert!(written, "the writer never came to its second write");
-    fixture.remount(&Default::default());
+    let fixture = kill_mount_after_flush("os.pwrite(fd, b\"x\" * 65536, 4096); os.fsync(fd)");
     // The last FLUSH is older than the last write: nobody knows whether it was done.
     fixture.expect_count("a", 0);
     fixture.shell_ok("[ -e $C/a ]");

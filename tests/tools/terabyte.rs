@@ -29,7 +29,7 @@ fn terabyte_image(path: &Path, data_mib: u64) {
 #[test]
 fn goes_in_and_out_in_proportion_to_its_data() {
     needs!("fuse", "qemu-img");
-    let data_mib = number_from_env("TINTYPE_TEST_TERABYTE_MIB", 256, 1024);
+    let data_mib = number_from_env("TINTYPE_TEST_TERABYTE_MIB", 1024, 4096);
     let fixture = Fixture::new();
     let source = fixture.scratch.join("tera.img");
     terabyte_image(&source, data_mib);

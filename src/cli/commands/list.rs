@@ -91,7 +91,7 @@ fn row(snapshot: &Snapshot) -> Vec<String> {
         snapshot.reference(),
         id,
         kind_text(manifest.kind).to_owned(),
-        manifest.created_at.to_path_name(),
+        manifest.created_at.to_seconds(),
         format_byte_len(manifest.image_len_bytes),
         format_byte_len(manifest.allocated_len_bytes),
         format_byte_len(manifest.added_len_bytes),

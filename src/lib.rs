@@ -8,7 +8,7 @@
 //! 0 base
 //! 1 format backend source partition filesystem
 //! 2 store contents
-//! 3 image
+//! 3 image export
 //! 4 snapshot
 //! 5 tree
 //! 6 fuse
@@ -22,6 +22,7 @@ pub mod backend;
 pub mod base;
 pub mod cli;
 pub mod contents;
+pub mod export;
 pub mod filesystem;
 pub mod format;
 pub mod fuse;

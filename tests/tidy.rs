@@ -18,6 +18,7 @@ const RANKS: &[(&str, u32)] = &[
     ("contents", 2),
     ("store", 2),
     ("image", 3),
+    ("export", 3),
     ("snapshot", 4),
     ("maintenance", 5),
     ("tree", 5),

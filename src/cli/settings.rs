@@ -46,8 +46,8 @@ impl Settings {
             store: path("TINTYPE_STORE"),
             data_home: absolute("XDG_DATA_HOME"),
             state_home: absolute("XDG_STATE_HOME"),
-            temporary_folder: absolute("TMPDIR"),
             home: absolute("HOME"),
+            temporary_folder: absolute("TMPDIR"),
             is_root: rustix::process::geteuid().is_root(),
             error_is_terminal: std::io::stderr().is_terminal(),
             output_is_terminal: std::io::stdout().is_terminal(),
@@ -68,7 +68,7 @@ impl Settings {
 
     /// Returns the folder for temporary files that may be large: not `/tmp`, which is in
     /// memory on many systems.
-    pub fn spill_folder(&self) -> PathBuf {
+    pub fn temporary_folder(&self) -> PathBuf {
         let usual = || PathBuf::from(SYSTEM_TEMPORARY);
         self.temporary_folder.clone().unwrap_or_else(usual)
     }

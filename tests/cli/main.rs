@@ -1,11 +1,22 @@
 //! The command line from outside: every command, text and JSON, exit codes, signals.
 
+mod browse;
+mod cp;
 mod documents;
 mod images;
 mod mounts;
 #[path = "../support/saying.rs"]
 #[allow(dead_code, reason = "each test binary uses another part of it")]
 mod saying;
+#[path = "../filesystem/nasty.rs"]
+#[allow(
+    unsafe_code,
+    dead_code,
+    reason = "one tree for all oracles; it needs system calls"
+)]
+mod nasty;
 mod signals;
 mod snapshots;
 mod support;
+mod tar;
+mod trees;

@@ -134,7 +134,7 @@ fn serve(arguments: &MountArguments, context: &Context) -> Result<Mount> {
             thread_count: arguments.threads.into(),
             read_only: arguments.read_only,
             block_cache_len_bytes,
-            spill_folder: context.settings.spill_folder(),
+            spill_folder: context.settings.temporary_folder(),
             ..MountOptions::new(&arguments.mount_point)
         },
     )?;

@@ -1,0 +1,421 @@
+//! A file or a tree of an image, copied to a folder of this machine. One thread walks
+//! and makes directories and links; the others make and fill files, large ones in pieces.
+//! Memory is bounded by a queue, except for what [`Walk`](super::Walk) and the table of
+//! hard links take.
+
+use super::content::BUFFER_LEN;
+use super::error::{Error, Result};
+use super::file::{Item, NewFile};
+use super::folder::Folder;
+use super::links::{Known, Links};
+use super::report::{Counters, Report, Totals, count};
+use super::walk::{Found, Step, Walk};
+use super::{special, target};
+use crate::base::Progress;
+use crate::contents::{View, ViewNode};
+use crate::filesystem::{FileType, Metadata};
+use crossbeam_channel::{Receiver, Sender};
+use parking_lot::Mutex;
+use rustix::fs::AtFlags;
+use rustix::io::Errno;
+use std::ops::Range;
+use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Files from this size on are copied in pieces by several threads.
+const LARGE_LEN: u64 = 8 << 20;
+/// Bytes of a piece, all inside one range of this length.
+const PIECE_LEN: u64 = 4 << 20;
+/// Jobs that wait; each holds a directory of the target open.
+const QUEUE_LEN: usize = 256;
+
+/// How to copy.
+#[derive(Clone, Copy, Debug)]
+pub struct CopyOptions {
+    /// Set owner and group.
+    pub owner: bool,
+    /// Set extended attributes and ACLs.
+    pub attributes: bool,
+    /// Make names of one file hard links.
+    pub links: bool,
+    /// Replace files that are there; never directories.
+    pub force: bool,
+    /// Make holes of blocks of zeros, too.
+    pub sparse: bool,
+    /// Keep files that are damaged, with zeros where nothing can be read.
+    pub keep_damaged: bool,
+    /// Threads that fill files.
+    pub thread_count: usize,
+}
+
+/// What is copied.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// The files of the image.
+    pub view: &'a View,
+    /// The file or directory.
+    pub node: ViewNode,
+}
+
+/// Where it goes.
+#[derive(Debug)]
+pub enum Target {
+    /// To a name in a directory; a directory that has the name already is added to.
+    Named {
+        /// The directory.
+        folder: OwnedFd,
+        /// The name, one component.
+        name: Vec<u8>,
+    },
+    /// Into a directory: what is in the source, which must be one as well.
+    Into(OwnedFd),
+}
+
+/// What all threads of one copy share.
+pub(super) struct Shared<'a> {
+    pub(super) view: &'a View,
+    pub(super) options: &'a CopyOptions,
+    pub(super) report: &'a dyn Report,
+    pub(super) progress: &'a Progress,
+    pub(super) links: Mutex<Links>,
+    pub(super) counters: Counters,
+    /// The directory that paths are relative to; none while one file is copied.
+    root: Option<OwnedFd>,
+    fatal: Mutex<Option<Error>>,
+    stops: AtomicBool,
+    next_temporary: AtomicU64,
+}
+
+impl Shared<'_> {
+    /// Tells whether the work is to end.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stops.load(Ordering::Relaxed) || self.progress.is_cancelled()
+    }
+
+    /// Tells that something failed, and stops everything if nothing else can succeed.
+    pub(super) fn failed(&self, path: &[u8], error: Error) {
+        if error.is_fatal() {
+            self.stops.store(true, Ordering::Relaxed);
+            self.fatal.lock().get_or_insert(error);
+        } else {
+            self.report.failed(path, &error);
+        }
+    }
+
+    pub(super) fn temporary_name(&self) -> Vec<u8> {
+        let number = self.next_temporary.fetch_add(1, Ordering::Relaxed);
+        format!(".tintype-{}-{number}.part", std::process::id()).into_bytes()
+    }
+
+    /// Removes the links to a file that failed.
+    pub(super) fn remove_links(&self, node: ViewNode) {
+        let made = self.links.lock().fail(node);
+        let Some(root) = &self.root else { return };
+        for path in made {
+            let (folder, name) = target::split_path(&path);
+            let removed =
+                target::open_below(root, folder).and_then(|folder| target::make_room(folder, name));
+            let error = removed.err().unwrap_or(Error::SameFile);
+            self.failed(&path, error);
+        }
+    }
+}
+
+enum Work<'a> {
+    /// Something to make and fill.
+    Item(Item<'a>),
+    /// A small file that is made already.
+    Whole(NewFile<'a>),
+    /// A piece of a large one.
+    Piece(Arc<NewFile<'a>>, Range<u64>),
+}
+
+/// Copies a file or a tree. What fails alone is told to `report`, and the rest goes on.
+///
+/// # Errors
+///
+/// Interrupted when `progress` is cancelled; what the system said if nothing at all can be
+/// written (the disk is full); Exists if the source is a directory and its target is
+/// something else.
+pub fn copy(
+    source: Source<'_>,
+    target: Target,
+    options: &CopyOptions,
+    report: &dyn Report,
+    progress: &Progress,
+) -> Result<Totals> {
+    let metadata = source.view.metadata(source.node)?;
+    let mut shared = Shared {
+        view: source.view,
+        options,
+        report,
+        progress,
+        links: Mutex::default(),
+        counters: Counters::default(),
+        root: None,
+        fatal: Mutex::new(None),
+        stops: AtomicBool::new(false),
+        next_temporary: AtomicU64::new(0),
+    };
+    let is_tree = metadata.file_type == FileType::Directory;
+    let mut is_new = false;
+    let (folder, name) = match target {
+        Target::Named { folder, name } if is_tree => {
+            let (folder, is_made) = target::make_folder(&folder, &name)?;
+            is_new = is_made;
+            (folder, vec![])
+        }
+        Target::Named { folder, name } => (folder, name),
+        Target::Into(folder) if is_tree => (folder, vec![]),
+        Target::Into(_) => {
+            return Err(Error::Exists {
+                what: "a directory",
+            });
+        }
+    };
+    if is_tree {
+        let root = folder.try_clone().map_err(|source| Error::Target {
+            action: "opening the directory again",
+            source,
+        })?;
+        shared.root = Some(root);
+    }
+    let own = is_tree.then_some((source.node, metadata, is_new));
+    let found = Found {
+        name,
+        node: source.node,
+        metadata,
+    };
+    run(&shared, folder, own, found);
+    if let Some(error) = shared.fatal.lock().take() {
+        return Err(error);
+    }
+    if progress.is_cancelled() {
+        return Err(Error::Interrupted);
+    }
+    Ok(shared.counters.totals())
+}
+
+fn run<'a>(
+    shared: &'a Shared<'a>,
+    folder: OwnedFd,
+    own: Option<(ViewNode, Metadata, bool)>,
+    found: Found,
+) {
+    std::thread::scope(|scope| {
+        let (sender, receiver) = crossbeam_channel::bounded(QUEUE_LEN);
+        for _ in 0..shared.options.thread_count.max(1) {
+            let receiver = receiver.clone();
+            scope.spawn(|| work(shared, receiver));
+        }
+        drop(receiver);
+        let giver = Giver { shared, sender };
+        let source = own.map(|(node, metadata, _)| (node, metadata));
+        let is_new = own.is_some_and(|(_, _, is_new)| is_new);
+        let top = Arc::new(Folder::given(shared, folder, source, is_new));
+        if own.is_some() {
+            giver.walk(top, found.node);
+        } else {
+            giver.give(&top, found, b"");
+        }
+    });
+}
+
+fn work<'a>(shared: &'a Shared<'a>, receiver: Receiver<Work<'a>>) {
+    let mut buffer = vec![0; BUFFER_LEN];
+    for work in receiver {
+        if shared.is_stopping() {
+            continue;
+        }
+        // A panic in a reader costs this file and no other.
+        let done = catch_unwind(AssertUnwindSafe(|| match work {
+            Work::Item(item) => make(shared, item, &mut buffer),
+            Work::Whole(file) => file.copy_whole(&mut buffer),
+            Work::Piece(file, range) => {
+                file.copy_piece(range, &mut buffer);
+                if let Some(file) = Arc::into_inner(file) {
+                    file.finish();
+                }
+            }
+        }));
+        if done.is_err() {
+            shared.failed(b"", Error::Fault);
+        }
+    }
+}
+
+fn make<'a>(shared: &'a Shared<'a>, item: Item<'a>, buffer: &mut [u8]) {
+    if item.metadata.file_type == FileType::Regular {
+        let path = item.path.clone();
+        match NewFile::create(shared, item) {
+            Ok(file) => file.copy_whole(buffer),
+            Err(error) => shared.failed(&path, error),
+        }
+    } else if let Err(error) = special::make(shared, &item) {
+        shared.failed(&item.path, error);
+    }
+}
+
+/// Walks and gives work to the others.
+struct Giver<'a> {
+    shared: &'a Shared<'a>,
+    sender: Sender<Work<'a>>,
+}
+
+impl<'a> Giver<'a> {
+    fn walk(&self, top: Arc<Folder<'a>>, start: ViewNode) {
+        let shared = self.shared;
+        let mut walk = Walk::new(shared.view, start);
+        let mut folders = vec![top];
+        while let Some(step) = walk.next() {
+            let Some(folder) = folders.last().filter(|_| !shared.is_stopping()) else {
+                return;
+            };
+            match step {
+                Step::Left => drop(folders.pop()),
+                Step::Failed(error) => shared.failed(walk.path(), error.into()),
+                Step::Other(found) => self.give(folder, found, walk.path()),
+                Step::Directory(found) => {
+                    let own = (found.node, found.metadata);
+                    match Folder::enter(folder, &found.name, walk.path(), own) {
+                        Ok(folder) => folders.push(Arc::new(folder)),
+                        Err(error) => {
+                            shared.failed(walk.path(), error);
+                            walk.skip();
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn give(&self, folder: &Arc<Folder<'a>>, found: Found, path: &[u8]) {
+        let shared = self.shared;
+        let item = Item {
+            folder: Arc::clone(folder),
+            name: found.name,
+            path: path.to_vec(),
+            node: found.node,
+            metadata: found.metadata,
+        };
+        let metadata = &item.metadata;
+        let is_regular = metadata.file_type == FileType::Regular;
+        let has_links = shared.root.is_some() && shared.options.links && metadata.link_count > 1;
+        if has_links {
+            if self.link(&item) {
+                return;
+            }
+            shared
+                .links
+                .lock()
+                .begin(item.node, path, metadata.link_count);
+            if !is_regular {
+                self.make_linked(&item);
+                return;
+            }
+        }
+        let is_large = is_regular && metadata.size >= LARGE_LEN;
+        if !has_links && !is_large {
+            self.send(Work::Item(item));
+            return;
+        }
+        let node = item.node;
+        match NewFile::create(shared, item) {
+            Ok(file) if is_large => self.give_pieces(file),
+            Ok(file) => self.send(Work::Whole(file)),
+            Err(error) => {
+                shared.failed(path, error);
+                shared.remove_links(node);
+            }
+        }
+    }
+
+    fn send(&self, work: Work<'a>) {
+        // Nobody takes it only when all have ended: then there is nothing to do.
+        drop(self.sender.send(work));
+    }
+
+    fn give_pieces(&self, file: NewFile<'a>) {
+        let file = Arc::new(file);
+        let given = file.for_each_piece(PIECE_LEN, |range| {
+            self.send(Work::Piece(Arc::clone(&file), range));
+        });
+        if let Err(error) = given {
+            file.fail(error);
+        }
+        if let Some(file) = Arc::into_inner(file) {
+            file.finish();
+        }
+    }
+
+    /// Makes a link, device, pipe or socket that has several names.
+    fn make_linked(&self, item: &Item<'a>) {
+        match special::make(self.shared, item) {
+            Ok(()) => self.shared.links.lock().done(item.node),
+            Err(error) => {
+                self.shared.failed(&item.path, error);
+                self.shared.remove_links(item.node);
+            }
+        }
+    }
+
+    /// Makes a further name of a file that is there; false if this is the first one.
+    fn link(&self, item: &Item<'a>) -> bool {
+        let shared = self.shared;
+        let known = shared.links.lock().meet(item.node);
+        let result = match known {
+            Known::Nothing => return false,
+            Known::Failed => Err(Error::SameFile),
+            Known::At(first) => match self.link_to(&first, item) {
+                // The target takes no more links to one file: the next name is a copy.
+                Err(Error::Target { source, .. })
+                    if source.raw_os_error() == Some(Errno::MLINK.raw_os_error()) =>
+                {
+                    return false;
+                }
+                result => result,
+            },
+        };
+        match result {
+            Ok(()) if item.metadata.file_type == FileType::Regular => {
+                count(&shared.counters.files);
+            }
+            Ok(()) => count(&shared.counters.others),
+            Err(error) => shared.failed(&item.path, error),
+        }
+        true
+    }
+
+    fn link_to(&self, first: &[u8], item: &Item<'a>) -> Result<()> {
+        let shared = self.shared;
+        let Some(root) = &shared.root else {
+            return Err(Error::Fault);
+        };
+        let (folder, name) = target::split_path(first);
+        let from = target::open_below(root, folder)?;
+        let (to, to_name) = (&item.folder.fd, item.name.as_slice());
+        let linked = target::make_or_replace(
+            to,
+            to_name,
+            shared.options.force,
+            "making the hard link",
+            || rustix::fs::linkat(&from, name, to, to_name, AtFlags::empty()),
+        );
+        match linked {
+            // It failed and was removed just now, or a device could not be made.
+            Err(Error::Target { source, .. })
+                if source.raw_os_error() == Some(Errno::NOENT.raw_os_error()) =>
+            {
+                Err(Error::SameFile)
+            }
+            Err(error) => Err(error),
+            Ok(()) if shared.links.lock().made(item.node, &item.path) => Ok(()),
+            Ok(()) => {
+                target::make_room(to, to_name)?;
+                Err(Error::SameFile)
+            }
+        }
+    }
+}

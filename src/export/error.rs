@@ -1,0 +1,65 @@
+//! Why a file could not be brought out of an image.
+
+use crate::filesystem;
+use std::io;
+
+/// Why a file could not be brought out of an image.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Reading the image, or what it says of itself.
+    #[error(transparent)]
+    Image(#[from] filesystem::Error),
+    /// The system refused to write.
+    #[error("{action}")]
+    Target {
+        /// What was tried, in the present participle.
+        action: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Something of this name is there already.
+    #[error("{what} is in the way")]
+    Exists {
+        /// What it is.
+        what: &'static str,
+    },
+    /// Another name of the same file failed.
+    #[error("it is the same file as one that failed")]
+    SameFile,
+    /// The work was stopped on request.
+    #[error("interrupted")]
+    Interrupted,
+    /// A fault of ours.
+    #[error("a reader failed; this is a fault of tintype")]
+    Fault,
+}
+
+/// Result of bringing something out of an image.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// Returns a function that adds what was tried to an error of the system.
+    pub(super) fn target(action: &'static str) -> impl Fn(rustix::io::Errno) -> Self {
+        move |errno| Self::Target {
+            action,
+            source: errno.into(),
+        }
+    }
+
+    /// Tells whether nothing more can be written after it.
+    pub(super) fn is_fatal(&self) -> bool {
+        match self {
+            Self::Interrupted => true,
+            Self::Target { source, .. } => matches!(
+                source.kind(),
+                io::ErrorKind::StorageFull
+                    | io::ErrorKind::QuotaExceeded
+                    | io::ErrorKind::ReadOnlyFilesystem
+                    | io::ErrorKind::BrokenPipe
+            ),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! One regular file of the target, from its creation to its last property. What is not
+//! finished is removed, whatever the reason: a signal, damage, a full disk.
+
+use super::content::{BUFFER_LEN, Content, for_each_extent};
+use super::copy::Shared;
+use super::error::{Error, Result};
+use super::folder::Folder;
+use super::properties::{self, Handle};
+use super::report::count;
+use super::target;
+use crate::contents::ViewNode;
+use crate::filesystem::Metadata;
+use parking_lot::Mutex;
+use rustix::fs::AtFlags;
+use rustix::io::Errno;
+use std::fs::File;
+use std::ops::Range;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Something of the image, and where it goes.
+pub(super) struct Item<'a> {
+    pub(super) folder: Arc<Folder<'a>>,
+    pub(super) name: Vec<u8>,
+    /// Relative to what is copied.
+    pub(super) path: Vec<u8>,
+    pub(super) node: ViewNode,
+    pub(super) metadata: Metadata,
+}
+
+/// A file that is being made.
+pub(super) struct NewFile<'a> {
+    shared: &'a Shared<'a>,
+    item: Item<'a>,
+    file: File,
+    /// The name that it has until it takes the place of another file.
+    temporary: Option<Vec<u8>>,
+    written: AtomicU64,
+    data_len: AtomicU64,
+    failed: Mutex<Option<Error>>,
+    is_finished: bool,
+}
+
+impl<'a> NewFile<'a> {
+    /// Makes an empty file. One that is there is replaced, when that is asked for, only
+    /// when the new one is whole; one with several names at once, because the others are
+    /// linked to it while it is filled.
+    pub(super) fn create(shared: &'a Shared<'a>, item: Item<'a>) -> Result<Self> {
+        let folder = &item.folder.fd;
+        let has_links = shared.options.links && item.metadata.link_count > 1;
+        let mut temporary = None;
+        let file = match target::make_file(folder, &item.name) {
+            Err(Errno::EXIST)
+                if shared.options.force && !has_links && !target::is_folder(folder, &item.name) =>
+            {
+                let name = shared.temporary_name();
+                let made = target::make_file(folder, &name);
+                temporary = Some(name);
+                made.map_err(Error::target("making the file"))?
+            }
+            Err(Errno::EXIST) => target::make_or_replace(
+                folder,
+                &item.name,
+                shared.options.force,
+                "making the file",
+                || target::make_file(folder, &item.name),
+            )?,
+            result => result.map_err(Error::target("making the file"))?,
+        };
+        Ok(Self {
+            shared,
+            item,
+            file,
+            temporary,
+            written: AtomicU64::new(0),
+            data_len: AtomicU64::new(0),
+            failed: Mutex::new(None),
+            is_finished: false,
+        })
+    }
+
+    /// Fills and finishes it.
+    pub(super) fn copy_whole(self, buffer: &mut [u8]) {
+        let size = self.item.metadata.size;
+        let result = if size == 0 {
+            Ok(())
+        } else {
+            for_each_extent(self.shared, self.item.node, size, |range| {
+                self.copy(range, buffer)
+            })
+        };
+        if let Err(error) = result {
+            self.fail(error);
+        }
+        self.finish();
+    }
+
+    /// Copies a range, and remembers when that fails.
+    pub(super) fn copy_piece(&self, range: Range<u64>, buffer: &mut [u8]) {
+        if self.failed.lock().is_none()
+            && let Err(error) = self.copy(range, buffer)
+        {
+            self.fail(error);
+        }
+    }
+
+    fn copy(&self, range: Range<u64>, buffer: &mut [u8]) -> Result<()> {
+        let content = Content {
+            shared: self.shared,
+            node: self.item.node,
+            file: &self.file,
+            path: &self.item.path,
+        };
+        let len = range.end - range.start;
+        let written = content.copy(range, buffer)?;
+        self.written.fetch_add(written, Ordering::Relaxed);
+        self.data_len.fetch_add(len, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Gives the pieces of a large file to `visit`, none across a border of its length.
+    pub(super) fn for_each_piece(
+        &self,
+        piece_len: u64,
+        mut visit: impl FnMut(Range<u64>),
+    ) -> Result<()> {
+        debug_assert!(piece_len.is_multiple_of(BUFFER_LEN as u64));
+        let (node, size) = (self.item.node, self.item.metadata.size);
+        for_each_extent(self.shared, node, size, |range| {
+            let mut start = range.start;
+            while start < range.end {
+                let end = ((start / piece_len + 1) * piece_len).min(range.end);
+                if self.failed.lock().is_some() {
+                    return Ok(());
+                }
+                if self.shared.is_stopping() {
+                    return Err(Error::Interrupted);
+                }
+                visit(start..end);
+                start = end;
+            }
+            Ok(())
+        })
+    }
+
+    /// Remembers why it cannot be whole; the first reason counts.
+    pub(super) fn fail(&self, error: Error) {
+        self.failed.lock().get_or_insert(error);
+    }
+
+    /// Sets its properties and gives it its name, or removes it.
+    pub(super) fn finish(mut self) {
+        let result = match self.failed.get_mut().take() {
+            Some(error) => Err(error),
+            None => self.complete(),
+        };
+        let (shared, item) = (self.shared, &self.item);
+        match result {
+            Ok(()) => {
+                count(&shared.counters.files);
+                let size = item.metadata.size;
+                shared.counters.len_bytes.fetch_add(size, Ordering::Relaxed);
+                let data_len = self.data_len.load(Ordering::Relaxed);
+                shared.progress.add_hole(size.saturating_sub(data_len));
+                shared.links.lock().done(item.node);
+                self.is_finished = true;
+            }
+            Err(error) => shared.failed(&item.path, error),
+        }
+    }
+
+    fn complete(&self) -> Result<()> {
+        let item = &self.item;
+        let written = self.written.load(Ordering::Relaxed);
+        if written < item.metadata.size {
+            let result = rustix::fs::ftruncate(&self.file, item.metadata.size);
+            result.map_err(Error::target("setting the length of the file"))?;
+        }
+        let handle = Handle::Open(self.file.as_fd());
+        let gets_acl = item.folder.gives_acl;
+        properties::set(
+            self.shared,
+            handle,
+            item.node,
+            &item.metadata,
+            &item.path,
+            gets_acl,
+        );
+        if let Some(temporary) = &self.temporary {
+            let folder = &item.folder.fd;
+            let result = rustix::fs::renameat(folder, temporary, folder, &item.name);
+            result.map_err(Error::target("replacing the file"))?;
+        }
+        Ok(())
+    }
+
+    fn name_now(&self) -> &[u8] {
+        self.temporary.as_ref().unwrap_or(&self.item.name)
+    }
+}
+
+impl Drop for NewFile<'_> {
+    fn drop(&mut self) {
+        if self.is_finished {
+            return;
+        }
+        let folder = &self.item.folder.fd;
+        if let Err(error) = rustix::fs::unlinkat(folder, self.name_now(), AtFlags::empty()) {
+            log::warn!("a file that is not whole could not be removed: {error}");
+        }
+        self.shared.remove_links(self.item.node);
+    }
+}

@@ -55,10 +55,10 @@ def names():
 def many():
     os.mkdir(path("many"))
     for number in range(entries):
-        name = f"entry-{number:05}-{'x' * (number % 40)}"
+        name = f"entry-{number:05}-{'x' * (number % 10)}"
         write(b"%d" % number if number % 16 == 0 else b"", "many", name)
     for number in range(0, entries, 7):
-        os.unlink(path("many", f"entry-{number:05}-{'x' * (number % 40)}"))
+        os.unlink(path("many", f"entry-{number:05}-{'x' * (number % 10)}"))
     for number in range(0, entries, 70):
         write(b"", "many", f"again {number}" + "y" * (number % 90))
     os.mkdir(path("emptied"))

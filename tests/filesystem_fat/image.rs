@@ -7,7 +7,9 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use tintype::base::ReadAt;
-use tintype::filesystem::{BlockCache, DirCursor, FileSystem, Name, NodeId, OpenOptions, Result};
+use tintype::filesystem::{
+    BlockCache, DirCursor, ErrorKind, FileExtent, FileSystem, Name, NodeId, OpenOptions, Result,
+};
 
 const PAGE_LEN: u64 = 4096;
 
@@ -144,4 +146,24 @@ pub fn content(fs: &dyn FileSystem, node: NodeId) -> Result<Vec<u8>> {
     let count = fs.read_at(node, 0, &mut bytes)?;
     assert_eq!(count, bytes.len());
     Ok(bytes)
+}
+
+/// Finds a node that is there.
+pub fn node(fs: &dyn FileSystem, path: &str) -> NodeId {
+    find(fs, path).unwrap().expect(path)
+}
+
+/// Returns the kind of an error.
+pub fn kind<T: std::fmt::Debug>(result: Result<T>) -> ErrorKind {
+    result.expect_err("an error").kind()
+}
+
+/// Returns the bytes in extents; the error is what came behind them.
+pub fn extents(fs: &dyn FileSystem, node: NodeId) -> (u64, Result<()>) {
+    let mut len = 0;
+    let result = fs.extents(node, 0, &mut |extent: FileExtent| {
+        len += extent.len;
+        ControlFlow::Continue(())
+    });
+    (len, result)
 }

@@ -30,16 +30,18 @@ pub struct Entry {
     pub sha256: String,
 }
 
-/// Lists the tree in `$ROOT` into `$OUT.stat` and `$OUT.sums`.
+/// Lists the tree in `$ROOT` into `$OUT.stat`, `$OUT.born` and `$OUT.sums`.
 pub const SCRIPT: &str = r"
     cd $ROOT
-    find . -printf '%P\0%y%m\0%U:%G\0%n\0%s\0%b\0%T@\0%A@\0%C@\0%B@\0' >$OUT.stat
+    find . -printf '%P\0%y%m\0%U:%G\0%n\0%s\0%b\0%T@\0%A@\0%C@\0' >$OUT.stat
+    find . -print0 | xargs -0 stat --printf '%n\0%.9W\0' >$OUT.born
     find . -type f -print0 | xargs -0 -r sha256sum -z >$OUT.sums
     cd /
 ";
 
-fn time(text: &str) -> (i64, u32) {
-    let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
+fn time(text: &[u8]) -> (i64, u32) {
+    let text = String::from_utf8_lossy(text);
+    let (seconds, fraction) = text.split_once('.').unwrap_or((&text, "0"));
     let nanoseconds = fraction.get(..9).unwrap_or("0");
     (
         seconds.parse().unwrap_or(0),
@@ -52,8 +54,14 @@ pub fn parse(out: &Path) -> Listing {
     let stat = std::fs::read(out.with_extension("stat")).expect("a listing");
     let sums = std::fs::read(out.with_extension("sums")).expect("checksums");
     let mut listing = Listing::new();
+    let born = std::fs::read(out.with_extension("born")).expect("times");
+    let born: Vec<&[u8]> = born.split(|byte| *byte == 0).collect();
+    let born: BTreeMap<&[u8], &[u8]> = born
+        .chunks_exact(2)
+        .map(|pair| (pair[0].strip_prefix(b"./").unwrap_or(b""), pair[1]))
+        .collect();
     let fields: Vec<&[u8]> = stat.split(|byte| *byte == 0).collect();
-    for entry in fields.chunks_exact(10) {
+    for entry in fields.chunks_exact(9) {
         let text = |index: usize| String::from_utf8_lossy(entry[index]).into_owned();
         let number = |index: usize| text(index).parse().expect("a number");
         listing.insert(
@@ -64,7 +72,7 @@ pub fn parse(out: &Path) -> Listing {
                 link_count: number(3),
                 size: number(4),
                 block_count: number(5),
-                times: [6, 7, 8, 9].map(|index| time(&text(index))),
+                times: [entry[6], entry[7], entry[8], born[entry[0]]].map(time),
                 sha256: String::new(),
             },
         );

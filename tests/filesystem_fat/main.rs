@@ -3,7 +3,9 @@
 //!
 //! Without those programs, and without root for loop devices, tests say SKIPPED.
 
+mod build;
 mod damage;
+mod damage_exfat;
 mod driver;
 mod exfat;
 mod hand_made;
@@ -11,6 +13,7 @@ mod hostile;
 mod image;
 mod listing;
 mod mtools;
+mod odd;
 #[path = "../support/mod.rs"]
 mod support;
 mod vfat;

@@ -95,21 +95,21 @@ fn fat12_floppy() {
 fn fat12_large_clusters() {
     needs!("linux.uml", "mkfs.fat", "python3");
     let make = "truncate -s 120M $IMAGE; mkfs.fat -F 12 -s 64 -n 'A LABEL' -i 1234ABCD $IMAGE";
-    check("fat12_large_clusters", make, "fat12", 500);
+    check("fat12_large_clusters", make, "fat12", 300);
 }
 
 #[test]
 fn fat16() {
     needs!("linux.uml", "mkfs.fat", "python3");
     let make = "truncate -s 64M $IMAGE; mkfs.fat -F 16 -r 1024 -n 'A LABEL' -i 1234ABCD $IMAGE";
-    check("fat16", make, "fat16", 2000);
+    check("fat16", make, "fat16", 700);
 }
 
 #[test]
 fn fat16_small_clusters_and_three_tables() {
     needs!("linux.uml", "mkfs.fat", "python3");
     let make = "truncate -s 30M $IMAGE; mkfs.fat -F 16 -s 1 -f 3 -n 'A LABEL' -i 1234ABCD $IMAGE";
-    check("fat16_small_clusters", make, "fat16", 1000);
+    check("fat16_small_clusters", make, "fat16", 300);
 }
 
 #[test]
@@ -123,12 +123,12 @@ fn fat32() {
 fn fat32_sectors_of_4096() {
     needs!("linux.uml", "mkfs.fat", "python3");
     let make = "truncate -s 1G $IMAGE; mkfs.fat -F 32 -S 4096 -s 1 -n 'A LABEL' -i 1234ABCD $IMAGE";
-    check("fat32_sectors_of_4096", make, "fat32", 1000);
+    check("fat32_sectors_of_4096", make, "fat32", 300);
 }
 
 #[test]
 fn fat32_clusters_of_64_kib() {
     needs!("linux.uml", "mkfs.fat", "python3");
     let make = "truncate -s 8G $IMAGE; mkfs.fat -F 32 -s 128 -n 'A LABEL' -i 1234ABCD $IMAGE";
-    check("fat32_clusters_of_64_kib", make, "fat32", 1000);
+    check("fat32_clusters_of_64_kib", make, "fat32", 300);
 }

@@ -18,13 +18,10 @@ const LOWER_EXTENSION: u8 = 0x10;
 
 /// Returns the name as Windows NT and Linux show it; empty if there is none.
 pub(super) fn decode(raw: &[u8; LEN], case_bits: u8, page: CodePage) -> Vec<u8> {
-    let (base, extension) = raw.split_at_checked(BASE_LEN).unwrap_or((raw, &[]));
+    let raw = unescape(raw);
+    let (base, extension) = raw.split_at_checked(BASE_LEN).unwrap_or((&raw, &[]));
     let mut units = Vec::with_capacity(LEN.saturating_add(1));
-    let escaped = base.first() == Some(&KANJI_ESCAPE);
     push(&mut units, base, case_bits & LOWER_BASE != 0, page);
-    if escaped && let Some(first) = units.first_mut() {
-        *first = page.unit(0xE5);
-    }
     let dot = units.len();
     units.push(u16::from(b'.'));
     push(
@@ -51,15 +48,18 @@ fn push(units: &mut Vec<u16>, part: &[u8], is_lower: bool, page: CodePage) {
     }));
 }
 
+fn unescape(raw: &[u8; LEN]) -> [u8; LEN] {
+    let mut name = *raw;
+    if let [first @ KANJI_ESCAPE, ..] = &mut name {
+        *first = 0xE5;
+    }
+    name
+}
+
 /// Returns a volume label: the same bytes without a dot.
 pub(super) fn decode_label(raw: &[u8; LEN], page: CodePage) -> Vec<u8> {
     let mut units = Vec::with_capacity(LEN);
-    push(&mut units, raw, false, page);
-    if raw.first() == Some(&KANJI_ESCAPE)
-        && let Some(first) = units.first_mut()
-    {
-        *first = page.unit(0xE5);
-    }
+    push(&mut units, &unescape(raw), false, page);
     utf16::to_bytes(&units)
 }
 
@@ -102,8 +102,7 @@ mod tests {
 
     #[test]
     fn the_checksum_is_that_of_the_specification() {
-        assert_eq!(checksum(b"FILENAMETXT"), checksum(b"FILENAMETXT"));
-        // Eleven spaces, computed by hand: rotate right, add.
+        // Rotate right, add.
         let mut sum: u32 = 0;
         for byte in b"THEQUI~1FOX" {
             sum = ((sum & 1) << 7 | sum >> 1) + u32::from(*byte) & 0xFF;

@@ -14,9 +14,9 @@ use std::sync::Arc;
 pub(super) const SLOT_COUNT_MIN: u64 = 512;
 
 /// Names in one index: 8 bytes each; larger directories are read as they are.
-const NAME_COUNT_MAX: usize = 1 << 19;
+const NAME_COUNT_MAX: usize = 1 << 18;
 
-/// Indexes that are kept, so at most 12 MiB a file system.
+/// Indexes that are kept, so at most 6 MiB a file system.
 const DIRECTORY_COUNT_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(2);
 
 /// Takes the hash and the place of a name.

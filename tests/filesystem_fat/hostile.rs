@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tintype::base::ReadAt;
-use tintype::filesystem::{DirCursor, ExtentPlace, FileSystem, NodeId};
+use tintype::filesystem::{DirCursor, ExtentPlace, FileSystem, FileType, Metadata, NodeId};
 
 /// Nodes, entries and extents that a walk looks at, and the time it may take.
 const STEP_COUNT_MAX: usize = 20_000;
@@ -28,6 +28,10 @@ fn walk(fs: &dyn FileSystem) -> (usize, usize) {
         }
         left -= 1;
         errors += walk_node(fs, node, &mut buffer, &mut left);
+        let is_directory = |metadata: Metadata| metadata.file_type == FileType::Directory;
+        if !fs.metadata(node).is_ok_and(is_directory) {
+            continue;
+        }
         let listed = fs.read_dir(node, DirCursor::START, &mut |entry| {
             left = left.saturating_sub(1);
             if pending.len() < 40 {
@@ -56,6 +60,9 @@ fn walk_node(fs: &dyn FileSystem, node: NodeId, buffer: &mut [u8], left: &mut us
     let Ok(metadata) = fs.metadata(node) else {
         return 1;
     };
+    if metadata.file_type != FileType::Regular {
+        return 0;
+    }
     let size = metadata.size;
     let mut errors = 0;
     for offset in [0, size / 2, size.saturating_sub(4096), u64::MAX - 10] {

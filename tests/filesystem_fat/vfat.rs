@@ -4,7 +4,7 @@
 use crate::driver;
 use crate::image::{FileImage, open};
 use crate::listing::{assert_same, of_reader, parse};
-use crate::support::{Scratch, measured, needs, shell_ok};
+use crate::support::{Scratch, measured, needs, number_from_env, shell_ok};
 use std::ops::ControlFlow;
 use std::path::Path;
 use tintype::filesystem::{Consistency, FileSystem};
@@ -116,7 +116,9 @@ fn fat16_small_clusters_and_three_tables() {
 fn fat32() {
     needs!("linux.uml", "mkfs.fat", "python3");
     let make = "truncate -s 300M $IMAGE; mkfs.fat -F 32 -s 1 -n 'A LABEL' -i 1234ABCD $IMAGE";
-    check("fat32", make, "fat32", 20_000);
+    // Linux looks through the whole directory for each name that it adds.
+    let entries = number_from_env("TINTYPE_FAT_ENTRIES", 3000, 20_000);
+    check("fat32", make, "fat32", entries as usize);
 }
 
 #[test]

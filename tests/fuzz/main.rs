@@ -124,6 +124,16 @@ fn xfs() {
 }
 
 #[test]
+fn fat() {
+    fuzz("fat");
+}
+
+#[test]
+fn exfat() {
+    fuzz("exfat");
+}
+
+#[test]
 fn partition() {
     fuzz("partition");
 }
@@ -132,5 +142,5 @@ fn partition() {
 #[test]
 fn every_format_has_a_test() {
     let names: Vec<_> = formats::FORMATS.iter().map(|format| format.name).collect();
-    assert_eq!(names, ["ext", "xfs", "partition"]);
+    assert_eq!(names, ["ext", "xfs", "fat", "exfat", "partition"]);
 }

@@ -205,6 +205,8 @@ impl Clusters {
                 cluster: allocation.first.saturating_add(index),
                 left: count.saturating_sub(index),
             },
+            // Directories and short files need no trail.
+            None if index == 0 => State::At(allocation.first),
             None => match self.find(allocation.first, index, &mut walker.window)? {
                 Some(cluster) => State::At(cluster),
                 None => State::End,

@@ -2,6 +2,7 @@
 //! stopped by the first check. Written from the formats' documentation, not from the
 //! readers.
 
+mod exfat;
 mod ext;
 mod journal;
 mod partition;
@@ -28,6 +29,10 @@ pub fn ext(base: &Arc<Base>) -> Box<dyn Repair> {
         Some(ext) => Box::new(ext),
         None => Box::new(Nothing),
     }
+}
+
+pub fn exfat(base: &Arc<Base>) -> Box<dyn Repair> {
+    Box::new(exfat::Exfat::new(base))
 }
 
 pub fn xfs(base: &Arc<Base>) -> Box<dyn Repair> {

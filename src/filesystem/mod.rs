@@ -20,14 +20,19 @@
 
 mod block_cache;
 mod error;
+pub mod exfat;
 pub mod ext;
+pub mod fat;
 mod metadata;
 mod name;
+mod name_hashes;
 mod probe;
+mod utf16;
 pub mod xfs;
 
 pub use block_cache::{BLOCK_LEN_MAX, BlockCache, BlockKind, BlockReader};
 pub use error::{Error, ErrorKind, Result};
+pub use fat::CodePage;
 pub use metadata::{
     Consistency, DeviceNumber, DirCursor, DirEntry, ExtentPlace, FileExtent, FileTime, FileType,
     Metadata, NodeFlags, NodeId, RootSelector, SpaceUsage, Summary,
@@ -94,16 +99,23 @@ pub struct OpenOptions {
     pub default_user: u32,
     /// The group that formats without groups show.
     pub default_group: u32,
+    /// The bits that formats without modes do not show, of 0777.
+    pub umask: u16,
+    /// The code page of short names of FAT.
+    pub code_page: CodePage,
 }
 
 impl OpenOptions {
-    /// Returns options with this cache, no spilling and files of root.
+    /// Returns options with this cache, no spilling, and files of root that only root
+    /// may write.
     pub fn new(cache: Arc<BlockCache>) -> Self {
         Self {
             cache,
             spill: Arc::new(NoSpill),
             default_user: 0,
             default_group: 0,
+            umask: 0o022,
+            code_page: CodePage::default(),
         }
     }
 }
@@ -145,7 +157,8 @@ pub trait FileSystem: Send + Sync {
     }
 
     /// Returns the node that `name` names in `directory`, or `None`. Exact bytes,
-    /// except where the image asks for folding.
+    /// except where the image asks for folding, and in formats that always fold (FAT,
+    /// exFAT): there exact bytes come first.
     ///
     /// # Errors
     ///
@@ -256,6 +269,8 @@ pub fn open(image: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Arc<dyn Fil
     };
     match (found.format, found.unreadable) {
         ("ext", None) => Ok(Arc::new(ext::open(image, options)?)),
+        ("fat", None) => Ok(Arc::new(fat::open(image, options)?)),
+        ("exfat", None) => Ok(Arc::new(exfat::open(image, options)?)),
         ("xfs", None) => Ok(Arc::new(xfs::Xfs::open(image, options)?)),
         (format, None) => Err(Error::unsupported(format!("{format}: no reader yet"))),
         (format, Some(reason)) => Err(Error::unsupported(format!("{format}: {reason}"))),

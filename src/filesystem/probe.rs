@@ -1,9 +1,11 @@
 //! Recognition by magic: what fills an image, and why it cannot be browsed.
 //!
 //! Source: the public documentation of each format; `file` and `blkid` know the same
-//! numbers. A magic is a hint: the reader decides.
+//! numbers. A magic is a hint: the reader decides. FAT has none; it is known by a boot
+//! sector whose numbers can be.
 
 use super::error::{Error, Result};
+use super::fat;
 use crate::base::{ByteOffset, ReadAt};
 use std::sync::Arc;
 
@@ -42,7 +44,7 @@ const fn magic(
 }
 
 /// Containers first: what they hold may begin with a magic of its own.
-const MAGICS: [Magic; 43] = [
+const MAGICS: [Magic; 40] = [
     magic("luks", ENCRYPTED, 0, b"LUKS\xBA\xBE"),
     magic("luks", ENCRYPTED, 0x4000, b"SKUL\xBA\xBE"),
     magic("bitlocker", ENCRYPTED, 3, b"-FVE-FS-"),
@@ -64,9 +66,6 @@ const MAGICS: [Magic; 43] = [
     magic("ntfs", None, 3, b"NTFS    "),
     magic("refs", NO_READER, 3, b"ReFS\0\0\0\0"),
     magic("exfat", None, 3, b"EXFAT   "),
-    magic("fat", None, 82, b"FAT32   "),
-    magic("fat", None, 54, b"FAT16   "),
-    magic("fat", None, 54, b"FAT12   "),
     magic("f2fs", NO_READER, 1024, &[0x10, 0x20, 0xF5, 0xF2]),
     magic("nilfs2", NO_READER, 1030, &[0x34, 0x34]),
     magic("reiserfs", NO_READER, 0x1_0034, b"ReIsErFs"),
@@ -88,6 +87,11 @@ const MAGICS: [Magic; 43] = [
     magic("udf", NO_READER, 0x8001, b"BEA01"),
     magic("vmfs", NO_READER, 0x10_0000, &[0x0D, 0xD0, 0x01, 0xC0]),
 ];
+
+const FAT: Recognized = Recognized {
+    format: "fat",
+    unreadable: None,
+};
 
 const BCACHE: [u8; 16] = [
     0xC6, 0x85, 0x73, 0xF6, 0x4E, 0x1A, 0x45, 0xCA, 0x82, 0x65, 0xF5, 0x7F, 0x48, 0xBA, 0x6D, 0x81,
@@ -127,6 +131,11 @@ pub fn probe(image: &Arc<dyn ReadAt>) -> Result<Option<Recognized>> {
             return Ok(Some(Recognized { format, unreadable }));
         }
     }
+    // Below the magic numbers: others keep an old boot sector in front of theirs.
+    let fat = fat::recognize(&**image)?;
+    if fat == Some(fat::Likeness::Named) {
+        return Ok(Some(FAT));
+    }
     for (offset, bytes) in &UFS {
         if has(image, *offset, bytes)? {
             return Ok(Some(Recognized {
@@ -152,11 +161,14 @@ pub fn probe(image: &Arc<dyn ReadAt>) -> Result<Option<Recognized>> {
             unreadable: MEMBER,
         }));
     }
-    let is_zfs = is_zfs(image)?;
-    Ok(is_zfs.then_some(Recognized {
-        format: "zfs",
-        unreadable: NO_READER,
-    }))
+    if is_zfs(image)? {
+        return Ok(Some(Recognized {
+            format: "zfs",
+            unreadable: NO_READER,
+        }));
+    }
+    // The weakest comes last.
+    Ok(fat.map(|_| FAT))
 }
 
 fn has(image: &Arc<dyn ReadAt>, offset: ByteOffset, bytes: &[u8]) -> Result<bool> {

@@ -1,0 +1,288 @@
+//! The file allocation table: which cluster follows which. One type for the tables of
+//! FAT12, FAT16, FAT32 and exFAT, read a window at a time through the cache.
+//!
+//! Source: Microsoft FAT specification 1.03, "FAT Data Structure"; exFAT file system
+//! specification, section 4.
+
+use crate::base::{ByteOffset, Fields};
+use crate::filesystem::{BlockReader, Error, Result, index_of};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+/// The number of the first cluster.
+pub(in super::super) const FIRST_CLUSTER: u32 = 2;
+
+/// Entries that a walk over the whole table looks at in one piece.
+const SCAN_ENTRY_COUNT: u64 = 16_384;
+
+/// What the entries of a table look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Width {
+    /// Two entries in three bytes.
+    Bits12,
+    Bits16,
+    /// 28 bits and 4 that are reserved.
+    Bits32,
+    ExFat,
+}
+
+impl Width {
+    /// Returns the bits of an entry.
+    pub(in super::super) const fn bits(self) -> u64 {
+        match self {
+            Self::Bits12 => 12,
+            Self::Bits16 => 16,
+            Self::Bits32 | Self::ExFat => 32,
+        }
+    }
+
+    /// Returns the bytes of a window: no entry lies in two.
+    const fn window_len(self) -> u64 {
+        match self {
+            Self::Bits12 => 6144,
+            Self::Bits16 | Self::Bits32 | Self::ExFat => 4096,
+        }
+    }
+
+    /// Returns the value of a bad cluster; FAT takes it, and all above, as the end.
+    const fn bad(self) -> u32 {
+        match self {
+            Self::Bits12 => 0xFF7,
+            Self::Bits16 => 0xFFF7,
+            Self::Bits32 => 0x0FFF_FFF7,
+            Self::ExFat => 0xFFFF_FFF7,
+        }
+    }
+
+    const fn is_end(self, value: u32) -> bool {
+        match self {
+            Self::Bits12 | Self::Bits16 | Self::Bits32 => value >= self.bad(),
+            Self::ExFat => value == u32::MAX,
+        }
+    }
+}
+
+/// The table that counts, of those that a volume has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) struct Table {
+    pub(in super::super) width: Width,
+    pub(in super::super) offset: ByteOffset,
+    /// Clusters of the volume; the table has two entries more.
+    pub(in super::super) cluster_count: u32,
+}
+
+/// The part of a table that was read last.
+#[derive(Clone, Default)]
+pub(in super::super) struct Window {
+    block: Option<(ByteOffset, Arc<[u8]>)>,
+}
+
+impl Table {
+    /// Returns the length of all entries in bytes.
+    fn len(&self) -> u64 {
+        let count = u64::from(self.cluster_count).saturating_add(FIRST_CLUSTER.into());
+        count.saturating_mul(self.width.bits()).div_ceil(8)
+    }
+
+    /// Tells whether the volume has this cluster.
+    pub(in super::super) fn contains(&self, cluster: u32) -> bool {
+        cluster
+            .checked_sub(FIRST_CLUSTER)
+            .is_some_and(|index| index < self.cluster_count)
+    }
+
+    /// Returns where the entry of `cluster` begins, relative to the table.
+    fn position(&self, cluster: u32) -> u64 {
+        // Twelve bits begin in the middle of a byte for every other entry.
+        u64::from(cluster).saturating_mul(self.width.bits()) / 8
+    }
+
+    /// Returns where the entry of `cluster` lies.
+    pub(in super::super) fn place(&self, cluster: u32) -> ByteOffset {
+        self.offset.saturating_add(self.position(cluster))
+    }
+
+    /// Returns what the entry of `cluster` holds, without its reserved bits.
+    ///
+    /// # Errors
+    ///
+    /// Io; Corrupt if the table does not lie inside the image.
+    pub(in super::super) fn value(
+        &self,
+        reader: &BlockReader,
+        window: &mut Window,
+        cluster: u32,
+    ) -> Result<u32> {
+        let unit = self.width.window_len();
+        let position = self.position(cluster);
+        let inside = position.checked_rem(unit).unwrap_or(0);
+        let start = position.saturating_sub(inside);
+        let offset = self.offset.saturating_add(start);
+        let block = match &window.block {
+            Some((known, block)) if *known == offset => block,
+            _ => {
+                let len = self.len().saturating_sub(start).min(unit);
+                let block = reader.block(offset, index_of(len))?;
+                &window.block.insert((offset, block)).1
+            }
+        };
+        decode(self.width, &Fields::new(block, offset), inside, cluster)
+    }
+
+    /// Returns the cluster that follows `cluster`, or `None` at the end of a chain.
+    ///
+    /// # Errors
+    ///
+    /// As [`Table::value`]; Corrupt if what follows is no cluster.
+    pub(in super::super) fn next(
+        &self,
+        reader: &BlockReader,
+        window: &mut Window,
+        cluster: u32,
+    ) -> Result<Option<u32>> {
+        let value = self.value(reader, window, cluster)?;
+        if self.width.is_end(value) {
+            return Ok(None);
+        }
+        if !self.contains(value) {
+            let expected = "a cluster of the volume or the end of a chain";
+            let place = self.place(cluster);
+            return Err(Error::corrupt("FAT entry", place, expected, value));
+        }
+        Ok(Some(value))
+    }
+
+    /// Gives every cluster and what its entry holds to `visit`, past the cache.
+    ///
+    /// # Errors
+    ///
+    /// As [`Table::value`].
+    pub(in super::super) fn scan(
+        &self,
+        reader: &BlockReader,
+        visit: &mut dyn FnMut(u32, u32) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let end = u64::from(self.cluster_count).saturating_add(FIRST_CLUSTER.into());
+        let mut start = 0;
+        while start < end {
+            let count = SCAN_ENTRY_COUNT.min(end.saturating_sub(start));
+            let position = start.saturating_mul(self.width.bits()) / 8;
+            let len = count.saturating_mul(self.width.bits()).div_ceil(8);
+            let offset = self.offset.saturating_add(position);
+            let mut piece = vec![0; index_of(len)];
+            reader.read_exact_at(offset, &mut piece)?;
+            let fields = Fields::new(&piece, offset);
+            for step in 0..count {
+                let cluster = u32::try_from(start.saturating_add(step)).unwrap_or(u32::MAX);
+                let inside = step.saturating_mul(self.width.bits()) / 8;
+                let value = decode(self.width, &fields, inside, cluster)?;
+                if cluster >= FIRST_CLUSTER && visit(cluster, value).is_break() {
+                    return Ok(());
+                }
+            }
+            start = start.saturating_add(count);
+        }
+        Ok(())
+    }
+}
+
+fn decode(width: Width, fields: &Fields<'_>, position: u64, cluster: u32) -> Result<u32> {
+    let position = index_of(position);
+    Ok(match width {
+        Width::Bits12 if cluster & 1 == 0 => u32::from(fields.le_u16(position)? & 0xFFF),
+        Width::Bits12 => u32::from(fields.le_u16(position)? >> 4),
+        Width::Bits16 => u32::from(fields.le_u16(position)?),
+        Width::Bits32 => fields.le_u32(position)? & 0x0FFF_FFFF,
+        Width::ExFat => fields.le_u32(position)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::filesystem::BlockCache;
+
+    fn table(width: Width, bytes: Vec<u8>, cluster_count: u32) -> (Table, BlockReader) {
+        let reader = BlockReader::new(Arc::new(bytes), BlockCache::new(1 << 20));
+        let table = Table {
+            width,
+            offset: 0,
+            cluster_count,
+        };
+        (table, reader)
+    }
+
+    fn next(table: &Table, reader: &BlockReader, cluster: u32) -> Result<Option<u32>> {
+        table.next(reader, &mut Window::default(), cluster)
+    }
+
+    #[test]
+    fn twelve_bits_are_packed_and_never_cut_by_a_window() {
+        let count = 4084_u32 + 2000;
+        let mut bytes = vec![0; (count as usize + 2) * 3 / 2];
+        for cluster in 0..count {
+            let value = (cluster * 7) & 0xFFF;
+            let at = cluster as usize * 3 / 2;
+            if cluster & 1 == 0 {
+                bytes[at] = value as u8;
+                bytes[at + 1] |= (value >> 8) as u8;
+            } else {
+                bytes[at] |= (value << 4) as u8;
+                bytes[at + 1] = (value >> 4) as u8;
+            }
+        }
+        let (table, reader) = table(Width::Bits12, bytes, count - 2);
+        let mut window = Window::default();
+        for cluster in 0..count {
+            let value = table.value(&reader, &mut window, cluster).unwrap();
+            assert_eq!(value, (cluster * 7) & 0xFFF, "{cluster}");
+        }
+        let mut seen = 2;
+        table
+            .scan(&reader, &mut |cluster, value| {
+                assert_eq!((cluster, value), (seen, (cluster * 7) & 0xFFF));
+                seen += 1;
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        assert_eq!(seen, count);
+    }
+
+    #[test]
+    fn ends_and_what_is_none() {
+        let mut bytes = vec![];
+        for value in [
+            0_u32,
+            0,
+            3,
+            0xF000_0004,
+            0x0FFF_FFF8,
+            0x0FFF_FFF7,
+            1,
+            0,
+            9,
+            8,
+        ] {
+            bytes.extend(value.to_le_bytes());
+        }
+        let (fat32, reader) = table(Width::Bits32, bytes.clone(), 7);
+        assert_eq!(next(&fat32, &reader, 2).unwrap(), Some(3));
+        assert_eq!(next(&fat32, &reader, 3).unwrap(), Some(4));
+        assert_eq!(next(&fat32, &reader, 4).unwrap(), None);
+        assert_eq!(next(&fat32, &reader, 5).unwrap(), None);
+        for bad in [6, 7, 8] {
+            let corrupt = next(&fat32, &reader, bad);
+            assert!(matches!(corrupt, Err(Error::Corrupt { .. })), "{bad}");
+        }
+        let (exfat, reader) = table(Width::ExFat, bytes, 7);
+        assert!(next(&exfat, &reader, 3).is_err());
+        assert!(next(&exfat, &reader, 4).is_err());
+    }
+
+    #[test]
+    fn a_table_behind_the_image_is_corrupt() {
+        let (table, reader) = table(Width::Bits16, vec![0; 100], 2000);
+        let error = next(&table, &reader, 1000);
+        assert!(matches!(error, Err(Error::Corrupt { .. })));
+    }
+}

@@ -138,10 +138,10 @@ impl Tree {
         };
         let cache_len = usize::try_from(options.block_cache_len_bytes).unwrap_or(usize::MAX);
         let inside = Inside::new(OpenContents::new(filesystem::OpenOptions {
-            cache: BlockCache::new(cache_len),
             spill: Arc::new(FolderSpill::new(&options.spill_folder)),
             default_user: options.uid,
             default_group: options.gid,
+            ..filesystem::OpenOptions::new(BlockCache::new(cache_len))
         }));
         Ok(Arc::new(Self {
             catalog,

@@ -5,9 +5,6 @@ mod cp;
 mod documents;
 mod images;
 mod mounts;
-#[path = "../support/saying.rs"]
-#[allow(dead_code, reason = "each test binary uses another part of it")]
-mod saying;
 #[path = "../filesystem/nasty.rs"]
 #[allow(
     unsafe_code,
@@ -15,6 +12,9 @@ mod saying;
     reason = "one tree for all oracles; it needs system calls"
 )]
 mod nasty;
+#[path = "../support/saying.rs"]
+#[allow(dead_code, reason = "each test binary uses another part of it")]
+mod saying;
 mod signals;
 mod snapshots;
 mod support;

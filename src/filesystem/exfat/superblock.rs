@@ -294,7 +294,7 @@ mod tests {
         let mut sum: u32 = 0;
         for (place, byte) in bytes[..11 * 512].iter().enumerate() {
             if ![106, 107, 112].contains(&place) {
-                sum = (sum << 31 | sum >> 1).wrapping_add(u32::from(*byte));
+                sum = sum.rotate_right(1).wrapping_add(u32::from(*byte));
             }
         }
         for word in bytes[11 * 512..12 * 512].chunks_exact_mut(4) {

@@ -105,7 +105,7 @@ mod tests {
         // Rotate right, add.
         let mut sum: u32 = 0;
         for byte in b"THEQUI~1FOX" {
-            sum = ((sum & 1) << 7 | sum >> 1) + u32::from(*byte) & 0xFF;
+            sum = ((((sum & 1) << 7) | (sum >> 1)) + u32::from(*byte)) & 0xFF;
         }
         assert_eq!(u32::from(checksum(b"THEQUI~1FOX")), sum);
     }

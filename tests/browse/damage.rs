@@ -2,7 +2,7 @@
 //! place that is damaged and of nothing else.
 
 use super::machine::Browsed;
-use super::support::{Mount, MountOptions, Scratch, needs, shell, tintype_ok};
+use super::support::{Mount, MountOptions, Scratch, needs, shell};
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};

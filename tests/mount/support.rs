@@ -118,7 +118,7 @@ fn watch(place: &Path) -> Sender<()> {
     std::thread::spawn(move || {
         if stopped.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
             eprintln!("{}: aborting a mount that hangs", place.display());
-            let _ = fs::write(format!("/sys/fs/fuse/connections/{device}/abort"), "1");
+            abort_connection(device);
         }
     });
     stop
@@ -131,8 +131,20 @@ fn device_number(place: &Path) -> u64 {
 }
 
 fn abort(place: &Path) {
-    let device = device_number(place);
-    let _ = fs::write(format!("/sys/fs/fuse/connections/{device}/abort"), "1");
+    abort_connection(device_number(place));
+}
+
+/// Cuts a connection off. Machines that have not booted with systemd do not have the
+/// control file system mounted; without it an abort did nothing, and the test waited
+/// for its own open files for ever.
+fn abort_connection(number: u64) {
+    let control = PathBuf::from(format!("/sys/fs/fuse/connections/{number}/abort"));
+    if !control.exists() {
+        let _ = std::process::Command::new("mount")
+            .args(["-t", "fusectl", "fusectl", "/sys/fs/fuse/connections"])
+            .status();
+    }
+    fs::write(&control, "1").unwrap();
 }
 
 /// Bytes that do not repeat and do not compress to nothing.

@@ -2,8 +2,8 @@
 //! `commands/`.
 
 use super::commands::{
-    completions, copy, create, delete, diff_blocks, drafts, init, list, man, mount, rename,
-    restore, show, stats, tag, umount,
+    cat, completions, copy, cp, create, delete, diff_blocks, drafts, init, inspect, list, ls, man,
+    mount, rename, restore, show, stat, stats, tag, tar, tree, umount,
 };
 use crate::base::parse_byte_len;
 use clap::{ArgAction, Args, Parser, Subcommand};
@@ -27,7 +27,8 @@ pub struct Arguments {
 
 const AFTER_HELP: &str = "\
 A snapshot is written RESOURCE@NAME, RESOURCE@latest, RESOURCE (its latest), or as the
-beginning of its id, at least 4 digits. `tintype list` shows them all.
+beginning of its id, at least 4 digits. `tintype list` shows them all. A file in it is
+SNAPSHOT:/path, as the machine sees it while it runs.
 
 The store is the directory given by --store, by TINTYPE_STORE, or else
 $XDG_DATA_HOME/tintype (~/.local/share/tintype), for root /var/lib/tintype.
@@ -37,6 +38,8 @@ Examples:
   tintype create --resource db /dev/vg0/db   snapshot a logical volume
   tintype list                               what is there
   tintype restore web@latest web-copy.img    bring it back, sparse
+  tintype ls -l web:/etc                     files inside a snapshot
+  tintype cp -a web:/etc/nginx .             bring them back
   tintype mount /mnt/tintype                 look at everything as files
 
 Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 not found, 4 damaged data, 5 no space,
@@ -67,6 +70,13 @@ pub enum Command {
     List(list::ListArguments),
     Show(show::ShowArguments),
     Restore(restore::RestoreArguments),
+    Inspect(inspect::InspectArguments),
+    Ls(ls::LsArguments),
+    Tree(tree::TreeArguments),
+    Stat(stat::StatArguments),
+    Cat(cat::CatArguments),
+    Cp(cp::CpArguments),
+    Tar(tar::TarArguments),
     Delete(delete::DeleteArguments),
     Rename(rename::RenameArguments),
     Tag(tag::TagArguments),

@@ -1,6 +1,7 @@
 //! Why a command ended without success.
 
-use crate::{fuse, source, store, tree};
+use super::exit_code::Code;
+use crate::{export, filesystem, fuse, source, store, tree};
 use std::io;
 
 /// Why a command ended without success.
@@ -19,6 +20,32 @@ pub enum Error {
     /// The mount.
     #[error(transparent)]
     Mount(#[from] fuse::Error),
+    /// A file in an image, or the image that it is in.
+    #[error("{place}")]
+    Files {
+        /// The image, and the path in it.
+        place: String,
+        /// What is the matter.
+        #[source]
+        source: filesystem::Error,
+    },
+    /// A file that is brought out of an image.
+    #[error("{place}")]
+    Export {
+        /// The image, and the path in it.
+        place: String,
+        /// What is the matter.
+        #[source]
+        source: export::Error,
+    },
+    /// Some of the work was done; what was not has been told.
+    #[error("{message}")]
+    Incomplete {
+        /// What to end with.
+        code: Code,
+        /// How much was not done.
+        message: String,
+    },
     /// The arguments do not go together.
     #[error("{0}")]
     Usage(String),

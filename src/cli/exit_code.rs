@@ -2,7 +2,7 @@
 //! is for people; the numbers never change their meaning.
 
 use super::error::Error;
-use crate::{backend, fuse, source, store, tree};
+use crate::{backend, export, filesystem, fuse, source, store, tree};
 use std::io;
 use std::process::ExitCode;
 
@@ -25,7 +25,7 @@ pub enum Code {
     Denied,
     /// Something is in the way: a file that exists, a device in use or too small.
     Refused,
-    /// The store needs a newer program.
+    /// The store, or what is in an image, needs a feature that this program lacks.
     Unsupported,
     /// Ended by this signal.
     Signal(u8),
@@ -81,6 +81,9 @@ pub fn of(error: &Error, signal: Option<u8>) -> Code {
         Error::Source(error) => of_source(error),
         Error::Tree(error) => of_tree(error, signal),
         Error::Mount(error) => of_mount(error, signal),
+        Error::Files { source, .. } => of_files(source, signal),
+        Error::Export { source, .. } => of_export(source, signal),
+        Error::Incomplete { code, .. } => *code,
         Error::Usage(_) => Code::Usage,
         Error::NotFound(_) => Code::NotFound,
         Error::Refused(_) => Code::Refused,
@@ -105,6 +108,32 @@ fn of_store(error: &store::Error, signal: Option<u8>) -> Code {
         store::Kind::Invalid => Code::Usage,
         store::Kind::Interrupted => signal.map_or(Code::Failure, Code::Signal),
         store::Kind::Io => Code::Failure,
+    }
+}
+
+fn of_files(error: &filesystem::Error, signal: Option<u8>) -> Code {
+    if let filesystem::Error::Io(error) = error {
+        // An image in a store fails with an error of the store.
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+        return inner.map_or_else(|| of_io(error), |inner| of_store(inner, signal));
+    }
+    match error.kind() {
+        filesystem::ErrorKind::NotFound => Code::NotFound,
+        filesystem::ErrorKind::Corrupt => Code::Damaged,
+        filesystem::ErrorKind::Unsupported => Code::Unsupported,
+        filesystem::ErrorKind::WrongType | filesystem::ErrorKind::Io => Code::Failure,
+    }
+}
+
+/// Chooses the code for a file that is brought out of an image.
+pub fn of_export(error: &export::Error, signal: Option<u8>) -> Code {
+    match error {
+        export::Error::Image(error) => of_files(error, signal),
+        export::Error::Target { source, .. } => of_io(source),
+        export::Error::Exists { .. } => Code::Refused,
+        export::Error::SameFile => Code::Damaged,
+        export::Error::Interrupted => signal.map_or(Code::Failure, Code::Signal),
+        export::Error::Fault => Code::Failure,
     }
 }
 

@@ -9,6 +9,9 @@ const SYSTEM_STORE: &str = "/var/lib/tintype";
 /// Where logs of background mounts go, for root.
 const SYSTEM_LOGS: &str = "/var/log/tintype";
 
+/// Where temporary files go that may be large, unless `TMPDIR` says otherwise.
+const TEMPORARY_FOLDER: &str = "/var/tmp";
+
 /// What the environment of the process says.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -20,6 +23,8 @@ pub struct Settings {
     pub state_home: Option<PathBuf>,
     /// `HOME`.
     pub home: Option<PathBuf>,
+    /// `TMPDIR`.
+    pub temporary_folder: Option<PathBuf>,
     /// Whether the user is root.
     pub is_root: bool,
     /// Whether standard error is a terminal.
@@ -42,6 +47,7 @@ impl Settings {
             data_home: absolute("XDG_DATA_HOME"),
             state_home: absolute("XDG_STATE_HOME"),
             home: absolute("HOME"),
+            temporary_folder: absolute("TMPDIR"),
             is_root: rustix::process::geteuid().is_root(),
             error_is_terminal: std::io::stderr().is_terminal(),
             output_is_terminal: std::io::stdout().is_terminal(),
@@ -58,6 +64,12 @@ impl Settings {
             let home = || self.home.as_ref().map(|home| home.join(".local/share"));
             Some(self.data_home.clone().or_else(home)?.join("tintype"))
         })
+    }
+
+    /// Returns where large temporary files go.
+    pub fn temporary_folder(&self) -> PathBuf {
+        let default = || PathBuf::from(TEMPORARY_FOLDER);
+        self.temporary_folder.clone().unwrap_or_else(default)
     }
 
     /// Returns the folder of the logs of background mounts.

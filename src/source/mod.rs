@@ -9,6 +9,7 @@ mod block_device;
 mod error;
 mod file;
 mod mounts;
+mod reader;
 mod sys;
 mod target;
 
@@ -16,6 +17,7 @@ pub use block_device::BlockDeviceSource;
 pub use error::{Error, Result};
 pub use file::FileSource;
 pub use mounts::{MountLine, Use, mount_lines};
+pub use reader::SourceReader;
 pub use target::{BlockDeviceTarget, FileTarget};
 
 use crate::base::ByteLen;

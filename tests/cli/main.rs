@@ -1,8 +1,19 @@
 //! The command line from outside: every command, text and JSON, exit codes, signals.
 
+mod browse;
+mod cp;
 mod documents;
 mod images;
 mod mounts;
+#[path = "../filesystem/nasty.rs"]
+#[allow(
+    unsafe_code,
+    dead_code,
+    reason = "one tree for all oracles; it needs system calls"
+)]
+mod nasty;
 mod signals;
 mod snapshots;
 mod support;
+mod tar;
+mod trees;

@@ -1,20 +1,27 @@
 //! One file for each command: its arguments, its help, and what it does.
 
+pub mod cat;
 pub mod completions;
 pub mod copy;
+pub mod cp;
 pub mod create;
 pub mod delete;
 pub mod diff_blocks;
 pub mod drafts;
 pub mod init;
+pub mod inspect;
 pub mod list;
+pub mod ls;
 pub mod man;
 pub mod mount;
 pub mod rename;
 pub mod restore;
 pub mod show;
+pub mod stat;
 pub mod stats;
 pub mod tag;
+pub mod tar;
+pub mod tree;
 pub mod umount;
 
 use super::args::Command;
@@ -29,6 +36,13 @@ pub fn run(command: Command, context: &Context) -> Result<()> {
         Command::List(arguments) => list::run(&arguments, context),
         Command::Show(arguments) => show::run(&arguments, context),
         Command::Restore(arguments) => restore::run(&arguments, context),
+        Command::Inspect(arguments) => inspect::run(&arguments, context),
+        Command::Ls(arguments) => ls::run(&arguments, context),
+        Command::Tree(arguments) => tree::run(&arguments, context),
+        Command::Stat(arguments) => stat::run(&arguments, context),
+        Command::Cat(arguments) => cat::run(&arguments, context),
+        Command::Cp(arguments) => cp::run(&arguments, context),
+        Command::Tar(arguments) => tar::run(&arguments, context),
         Command::Delete(arguments) => delete::run(&arguments, context),
         Command::Rename(arguments) => rename::run(&arguments, context),
         Command::Tag(arguments) => tag::run(&arguments, context),

@@ -1,0 +1,207 @@
+//! `tintype ls`.
+
+use crate::cli::context::Context;
+use crate::cli::error::Result;
+use crate::cli::file_text::escape_bytes;
+use crate::cli::file_view::{FileView, link_target, write_long};
+use crate::cli::listing::{Listing, join};
+use crate::cli::place::{ImageArguments, Opener, Place};
+use crate::cli::problems::Problems;
+use crate::contents::{Follow, View, ViewNode};
+use crate::export::{DEPTH_MAX, Found};
+use crate::filesystem::{self, FileType};
+use clap::Args;
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::io::{self, Write};
+
+/// List files inside a snapshot, or inside an image file.
+///
+/// Paths are those of the machine while it runs: its root, with the other file systems
+/// of the image where /etc/fstab mounts them. Owners are numbers and times UTC, because
+/// the names and the time zone of this machine mean nothing there. Sorted by name, byte by
+/// byte.
+///
+/// With --json, one object a line. A path that is not UTF-8 has replacement characters in
+/// "path", and its bytes as hexadecimal digits in "path_hex".
+///
+/// A directory that is damaged is told, the rest is listed, and the exit code is 4.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  tintype ls web                                what is in / of the latest snapshot
+  tintype ls -l web@monday:/etc/nginx
+  tintype ls -Ra --json web | jq -r 'select(.size > 1e9).path'
+  tintype ls --partition 1-ESP web:/EFI
+  tintype ls -l --image disk.img /home")]
+pub struct LsArguments {
+    /// SNAPSHOT or SNAPSHOT:PATH; with --image, a path [default: /]
+    #[arg(value_name = "SNAPSHOT[:PATH]", required_unless_present = "image")]
+    places: Vec<OsString>,
+    /// Show mode, links, owner, group, size and time
+    #[arg(long, short)]
+    long: bool,
+    /// Show names that begin with a dot, too
+    #[arg(long, short)]
+    all: bool,
+    /// Show what is in directories below, too
+    #[arg(long, short = 'R')]
+    recursive: bool,
+    /// Show directories themselves, and not what is in them
+    #[arg(long, short)]
+    directory: bool,
+    #[command(flatten)]
+    image: ImageArguments,
+}
+
+/// Lists files.
+pub fn run(arguments: &LsArguments, context: &Context) -> Result<()> {
+    let problems = Problems::new(context);
+    let mut opener = Opener::new(context, &arguments.image);
+    let root = OsString::from("/");
+    let texts = if arguments.places.is_empty() {
+        std::slice::from_ref(&root)
+    } else {
+        &arguments.places
+    };
+    let mut files = vec![];
+    let mut directories = vec![];
+    let follow = if arguments.long || arguments.directory {
+        Follow::No
+    } else {
+        Follow::Yes
+    };
+    for text in texts {
+        let opened = opener.open(text);
+        let walked = opened.and_then(|place| Ok((place.walk(follow)?, place)));
+        match walked {
+            Ok(((node, metadata), place)) => {
+                let found = Found {
+                    name: place.path.clone(),
+                    node,
+                    metadata,
+                };
+                if metadata.file_type == FileType::Directory && !arguments.directory {
+                    directories.push((place, node));
+                } else {
+                    files.push((place, found));
+                }
+            }
+            // With one place there is nothing else to do.
+            Err(error) if texts.len() == 1 => return Err(error),
+            Err(error) => problems.tell(&error),
+        }
+    }
+    let printer = Printer {
+        arguments,
+        json: context.output.is_json(),
+        has_headers: arguments.recursive || texts.len() > 1,
+        problems: &problems,
+    };
+    context.output.stream(|target| {
+        for (place, found) in &files {
+            printer.write(target, &place.view, &[(&place.absolute(), found)])?;
+        }
+        let mut is_first = files.is_empty();
+        for (place, node) in &directories {
+            printer.directory(target, place, *node, &mut is_first)?;
+        }
+        Ok(())
+    })?;
+    problems.end("the rest was listed")
+}
+
+struct Printer<'a> {
+    arguments: &'a LsArguments,
+    json: bool,
+    has_headers: bool,
+    problems: &'a Problems<'a>,
+}
+
+impl Printer<'_> {
+    /// Lists a directory and, if asked for, those below it.
+    fn directory(
+        &self,
+        target: &mut dyn Write,
+        place: &Place,
+        node: ViewNode,
+        is_first: &mut bool,
+    ) -> io::Result<()> {
+        let listing = Listing {
+            view: &place.view,
+            image: place.image_label(),
+            all: self.arguments.all,
+            problems: self.problems,
+        };
+        // A damaged image may have a directory in two places, or inside itself.
+        let mut seen = HashSet::from([node]);
+        let mut pending = vec![(place.absolute(), node, 0_usize)];
+        while let Some((path, node, depth)) = pending.pop() {
+            let found = listing.read(node, &path);
+            if self.has_headers && !self.json {
+                let blank = if std::mem::take(is_first) { "" } else { "\n" };
+                writeln!(target, "{blank}{}:", escape_bytes(&path))?;
+            }
+            let paths: Vec<Vec<u8>> = found.iter().map(|entry| join(&path, &entry.name)).collect();
+            let names = found.iter().zip(&paths).map(|(entry, path)| {
+                let name: &[u8] = if self.json { path } else { &entry.name };
+                (name, entry)
+            });
+            self.write(target, &place.view, &names.collect::<Vec<_>>())?;
+            if !self.arguments.recursive {
+                continue;
+            }
+            for (entry, path) in found.iter().zip(paths).rev() {
+                if entry.metadata.file_type != FileType::Directory {
+                    continue;
+                }
+                if depth < DEPTH_MAX && seen.insert(entry.node) {
+                    pending.push((path, entry.node, depth + 1));
+                } else {
+                    self.problems.tell_file(listing.label(&path), loops(entry));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn write(
+        &self,
+        target: &mut dyn Write,
+        view: &View,
+        files: &[(&[u8], &Found)],
+    ) -> io::Result<()> {
+        if self.json {
+            for (path, found) in files {
+                write_json(target, view, path, found)?;
+            }
+            return Ok(());
+        }
+        if self.arguments.long {
+            return write_long(target, view, files);
+        }
+        for (name, _) in files {
+            writeln!(target, "{}", escape_bytes(name))?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes a file as one line of JSON.
+pub fn write_json(
+    target: &mut dyn Write,
+    view: &View,
+    path: &[u8],
+    found: &Found,
+) -> io::Result<()> {
+    let link = link_target(view, found.node, &found.metadata);
+    let file = FileView::new(path, found.node, &found.metadata, link.as_deref());
+    serde_json::to_writer(&mut *target, &file)?;
+    writeln!(target)
+}
+
+/// Returns the error of a directory that was seen before, or lies too deep.
+pub fn loops(found: &Found) -> filesystem::Error {
+    let expected = "each directory in one place, at most 4,096 in each other";
+    filesystem::Error::corrupt("directory tree", 0, expected, found.node.node.inode)
+}

@@ -19,6 +19,7 @@
 )]
 
 mod block_cache;
+pub mod btrfs;
 mod error;
 pub mod ext;
 mod metadata;
@@ -256,6 +257,7 @@ pub fn open(image: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Arc<dyn Fil
     };
     match (found.format, found.unreadable) {
         ("ext", None) => Ok(Arc::new(ext::open(image, options)?)),
+        ("btrfs", None) => Ok(Arc::new(btrfs::Btrfs::open(image, options)?)),
         ("xfs", None) => Ok(Arc::new(xfs::Xfs::open(image, options)?)),
         (format, None) => Err(Error::unsupported(format!("{format}: no reader yet"))),
         (format, Some(reason)) => Err(Error::unsupported(format!("{format}: {reason}"))),

@@ -96,6 +96,9 @@ const BCACHEFS: [u8; 16] = [
     0xC6, 0x85, 0x73, 0xF6, 0x66, 0xCE, 0x90, 0xA9, 0xD9, 0x6A, 0x60, 0xCF, 0x80, 0x3D, 0xF7, 0xEF,
 ];
 
+/// The magic in the first copy of the superblock of btrfs.
+const BTRFS_COPY: (ByteOffset, &[u8]) = (0x400_0040, b"_BHRfS_M");
+
 /// Other byte orders and places of the UFS magic.
 const UFS: [(ByteOffset, [u8; 4]); 4] = [
     (8192 + 1372, 0x0001_1954_u32.to_le_bytes()),
@@ -152,10 +155,17 @@ pub fn probe(image: &Arc<dyn ReadAt>) -> Result<Option<Recognized>> {
             unreadable: MEMBER,
         }));
     }
-    let is_zfs = is_zfs(image)?;
-    Ok(is_zfs.then_some(Recognized {
-        format: "zfs",
-        unreadable: NO_READER,
+    if is_zfs(image)? {
+        return Ok(Some(Recognized {
+            format: "zfs",
+            unreadable: NO_READER,
+        }));
+    }
+    // A copy may be a leftover: it counts only where nothing else is.
+    let (offset, bytes) = BTRFS_COPY;
+    Ok(has(image, offset, bytes)?.then_some(Recognized {
+        format: "btrfs",
+        unreadable: None,
     }))
 }
 

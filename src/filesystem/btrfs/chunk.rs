@@ -36,7 +36,7 @@ pub(super) mod group {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Layout {
     /// Each stripe has all of it.
-    Copies,
+    Copies { count: u64 },
     /// Pieces of 64 KiB go to groups of stripes in turn; each of a group has a copy.
     Striped { copies: u64 },
     /// With parity.
@@ -84,26 +84,23 @@ impl Chunk {
         }
         let group_type = fields.le_u64(TYPE)?;
         let count = fields.le_u16(NUM_STRIPES)?;
-        let layout = match group_type & group::PROFILES {
-            0 | group::DUP | group::RAID1 | group::RAID1C3 | group::RAID1C4 => Layout::Copies,
-            group::RAID0 => Layout::Striped { copies: 1 },
-            group::RAID10 => Layout::Striped {
-                copies: fields.le_u16(SUB_STRIPES)?.into(),
-            },
-            group::RAID5 | group::RAID6 => Layout::Parity,
-            several => return Err(corrupt(TYPE, "chunk type", "one profile", several)),
+        let Some(layout) = layout_of(group_type) else {
+            let found = group_type & group::PROFILES;
+            return Err(corrupt(TYPE, "chunk type", "one profile", found));
         };
+        // More copies than the profile has would only cost time.
+        let sub_stripes = fields.le_u16(SUB_STRIPES)?;
         let is_possible = match layout {
-            Layout::Striped { copies } => u64::from(count).checked_rem(copies) == Some(0),
-            _ => true,
+            Layout::Copies { count: copies } => u64::from(count) == copies,
+            Layout::Striped { copies: 1 } | Layout::Parity => count > 0,
+            Layout::Striped { copies } => {
+                let is_whole = u64::from(count).checked_rem(copies) == Some(0);
+                count > 0 && is_whole && u64::from(sub_stripes) == copies
+            }
         };
-        if count == 0 || !is_possible {
-            return Err(corrupt(
-                NUM_STRIPES,
-                "num_stripes",
-                "as the profile needs",
-                count.into(),
-            ));
+        if !is_possible {
+            let expected = "as the profile needs";
+            return Err(corrupt(NUM_STRIPES, "num_stripes", expected, count.into()));
         }
         let mut stripes = Vec::with_capacity(count.into());
         for index in 0..usize::from(count) {
@@ -131,15 +128,16 @@ impl Chunk {
     /// Returns how many copies there may be, here and elsewhere.
     pub(super) fn copy_count(&self) -> usize {
         match self.layout {
-            Layout::Copies => self.stripes.len(),
-            Layout::Striped { copies } => crate::filesystem::index_of(copies),
+            Layout::Copies { count: copies } | Layout::Striped { copies } => {
+                crate::filesystem::index_of(copies)
+            }
             Layout::Parity => 0,
         }
     }
 
     /// Tells whether each stripe has the chunk's bytes one after the other.
     pub(super) fn is_plain(&self) -> bool {
-        self.layout == Layout::Copies
+        matches!(self.layout, Layout::Copies { .. })
     }
 
     /// Returns by how much more than the chunk's length its stripes take.
@@ -154,7 +152,7 @@ impl Chunk {
         let stripe = |index: u64| *self.stripes.get(usize::try_from(index).ok()?)?;
         let copy = u64::try_from(copy).ok()?;
         let (offset, len) = match self.layout {
-            Layout::Copies => (stripe(copy)?.checked_add(inside)?, rest),
+            Layout::Copies { .. } => (stripe(copy)?.checked_add(inside)?, rest),
             Layout::Striped { copies } => {
                 let (number, within) = (inside / STRIPE_BYTES, inside % STRIPE_BYTES);
                 let groups = u64::try_from(self.stripes.len())
@@ -171,6 +169,7 @@ impl Chunk {
             }
             Layout::Parity => return None,
         };
+        offset.checked_add(len)?;
         Some(Place { offset, len })
     }
 
@@ -180,6 +179,19 @@ impl Chunk {
             Layout::Parity => Error::unsupported("btrfs chunks of RAID5 and RAID6"),
             _ => Error::unsupported("a part of the btrfs that is on another device"),
         }
+    }
+}
+
+fn layout_of(group_type: u64) -> Option<Layout> {
+    match group_type & group::PROFILES {
+        0 => Some(Layout::Copies { count: 1 }),
+        group::DUP | group::RAID1 => Some(Layout::Copies { count: 2 }),
+        group::RAID1C3 => Some(Layout::Copies { count: 3 }),
+        group::RAID1C4 => Some(Layout::Copies { count: 4 }),
+        group::RAID0 => Some(Layout::Striped { copies: 1 }),
+        group::RAID10 => Some(Layout::Striped { copies: 2 }),
+        group::RAID5 | group::RAID6 => Some(Layout::Parity),
+        _ => None,
     }
 }
 
@@ -274,6 +286,8 @@ mod tests {
         assert!(chunk(group::RAID10, 2, &[(1, 0)]).is_err());
         assert!(chunk(group::DUP | group::RAID1, 1, &[(1, 0)]).is_err());
         assert!(chunk(0, 1, &[]).is_err());
+        assert!(chunk(0, 1, &[(1, 0), (1, 0)]).is_err());
+        assert!(chunk(group::RAID1C3, 1, &[(1, 0), (1, 0)]).is_err());
         let mut array = vec![0; KEY_LEN];
         array[..8].copy_from_slice(&object::CHUNKS.to_le_bytes());
         array[8] = kind::CHUNK_ITEM;

@@ -6,7 +6,7 @@ use super::key::{Key, kind, object};
 use super::node::{Node, NodeRules, Owner, Pointer, check_content};
 use super::superblock::Superblock;
 use super::tree::Cursor;
-use crate::base::{ByteOffset, Fields};
+use crate::base::ByteOffset;
 use crate::filesystem::{BlockKind, BlockReader, Error, Result, index_of};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -166,9 +166,9 @@ impl Space {
         Node::new(block, offset, pointer)
     }
 
-    /// Returns the structure at the beginning of the device as fields, for messages.
+    /// Returns the error of a number in the superblock that leads nowhere.
     pub(super) fn superblock_error(&self, field: &'static str, found: u64) -> Error {
-        let place = Fields::new(&[], self.superblock.place).offset();
+        let place = self.superblock.place;
         Error::corrupt(field, place, "one that leads to a tree", found)
     }
 }

@@ -143,7 +143,7 @@ impl Volume {
             let is_stripe = chunk.logical == logical && chunk.stripes.contains(&Some(start));
             let is_whole = !chunk.is_plain() || len == chunk.len;
             let is_behind = start >= lowest && end <= self.space.blocks.len();
-            if !is_stripe || !is_whole || !is_behind {
+            if !is_stripe || !is_whole || !is_behind || len == 0 {
                 let expected = "a stripe of its chunk, behind the one before";
                 return Err(Error::corrupt(
                     "device extent",
@@ -184,7 +184,8 @@ impl Volume {
                 _ => continue,
             };
             let end = item.key.object.saturating_add(len);
-            if item.key.object < lowest || end > chunk.logical.saturating_add(chunk.len) {
+            let is_behind = item.key.object >= lowest && len > 0;
+            if !is_behind || end > chunk.logical.saturating_add(chunk.len) {
                 let place = item.fields().offset();
                 let expected = "behind the one before, inside of its chunk";
                 return Err(Error::corrupt("extent", place, expected, item.key.object));
@@ -241,7 +242,10 @@ impl<'a, 'b> Ranges<'a, 'b> {
             return ControlFlow::Continue(());
         }
         let last = std::mem::replace(&mut self.pending, range);
-        (self.visit)(last)
+        match last.is_empty() {
+            true => ControlFlow::Continue(()),
+            false => (self.visit)(last),
+        }
     }
 
     fn finish(mut self) {
@@ -250,7 +254,9 @@ impl<'a, 'b> Ranges<'a, 'b> {
                 return;
             }
         }
-        let _ = (self.visit)(self.pending);
+        if !self.pending.is_empty() {
+            let _ = (self.visit)(self.pending);
+        }
     }
 }
 

@@ -19,6 +19,7 @@
 )]
 
 mod block_cache;
+pub mod btrfs;
 mod error;
 pub mod exfat;
 pub mod ext;
@@ -271,6 +272,7 @@ pub fn open(image: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Arc<dyn Fil
         ("ext", None) => Ok(Arc::new(ext::open(image, options)?)),
         ("fat", None) => Ok(Arc::new(fat::open(image, options)?)),
         ("exfat", None) => Ok(Arc::new(exfat::open(image, options)?)),
+        ("btrfs", None) => Ok(Arc::new(btrfs::Btrfs::open(image, options)?)),
         ("xfs", None) => Ok(Arc::new(xfs::Xfs::open(image, options)?)),
         (format, None) => Err(Error::unsupported(format!("{format}: no reader yet"))),
         (format, Some(reason)) => Err(Error::unsupported(format!("{format}: {reason}"))),

@@ -100,6 +100,9 @@ const BCACHEFS: [u8; 16] = [
     0xC6, 0x85, 0x73, 0xF6, 0x66, 0xCE, 0x90, 0xA9, 0xD9, 0x6A, 0x60, 0xCF, 0x80, 0x3D, 0xF7, 0xEF,
 ];
 
+/// The magic in the first copy of the superblock of btrfs.
+const BTRFS_COPY: (ByteOffset, &[u8]) = (0x400_0040, b"_BHRfS_M");
+
 /// Other byte orders and places of the UFS magic.
 const UFS: [(ByteOffset, [u8; 4]); 4] = [
     (8192 + 1372, 0x0001_1954_u32.to_le_bytes()),
@@ -167,8 +170,15 @@ pub fn probe(image: &Arc<dyn ReadAt>) -> Result<Option<Recognized>> {
             unreadable: NO_READER,
         }));
     }
-    // The weakest comes last.
-    Ok(fat.map(|_| FAT))
+    // FAT is weak, and a copy may be a leftover: they count only where nothing else is.
+    if fat.is_some() {
+        return Ok(Some(FAT));
+    }
+    let (offset, bytes) = BTRFS_COPY;
+    Ok(has(image, offset, bytes)?.then_some(Recognized {
+        format: "btrfs",
+        unreadable: None,
+    }))
 }
 
 fn has(image: &Arc<dyn ReadAt>, offset: ByteOffset, bytes: &[u8]) -> Result<bool> {

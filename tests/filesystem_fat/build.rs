@@ -42,7 +42,7 @@ pub fn long(name: &[u16], short: &[u8; 11]) -> Vec<[u8; 32]> {
     for (number, piece) in units.chunks(13).enumerate().rev() {
         let mut slot = [0; 32];
         let is_last = number + 1 == count;
-        slot[0] = number as u8 + 1 | if is_last { 0x40 } else { 0 };
+        slot[0] = (number as u8 + 1) | if is_last { 0x40 } else { 0 };
         slot[11] = 0x0F;
         slot[13] = sum;
         let places = (1..11)

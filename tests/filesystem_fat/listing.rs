@@ -152,6 +152,9 @@ fn look_up(fs: &dyn FileSystem, node: NodeId, name: &[u8], child: NodeId) {
     let other = name.bytes().to_ascii_uppercase();
     let other = Name::new(&other).expect("a name");
     assert_eq!(fs.lookup(node, other).unwrap(), Some(child), "{shown}");
+    if name.bytes().ends_with(b".") {
+        return;
+    }
     let dotted = [name.bytes(), b".."].concat();
     let dotted = Name::new(&dotted).expect("a name");
     assert_eq!(fs.lookup(node, dotted).unwrap(), Some(child), "{shown}");

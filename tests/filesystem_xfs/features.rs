@@ -13,6 +13,7 @@ const SMALL: Scale = Scale {
     hard_links: 500,
     has_reflink: false,
     has_bigtime: true,
+    xattr_len_max: 65_536,
 };
 
 const LARGE: Scale = Scale {
@@ -20,6 +21,7 @@ const LARGE: Scale = Scale {
     hard_links: 5000,
     has_reflink: true,
     has_bigtime: true,
+    xattr_len_max: 65_536,
 };
 
 /// Makes, fills, and compares.

@@ -2,56 +2,13 @@
 
 use crate::nasty::{Scale, fill};
 use crate::open;
+use crate::oracle::hostile::{Mutated, PAGE_LEN, TIME_MAX, read_everything};
 use crate::support::{Random, Scratch, is_able, mount, number, say, shell, umount};
-use crate::walk::entries;
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tintype::base::ReadAt;
-use tintype::filesystem::{FileSystem, FileType};
-
-const PAGE_LEN: usize = 4096;
-
-/// Nodes, bytes of a file and time of one walk at most.
-const NODES_MAX: usize = 4000;
-const READ_LEN: usize = 1 << 16;
-const TIME_MAX: Duration = Duration::from_secs(20);
-
-/// An image with some pages changed.
-struct Mutated {
-    base: Arc<Vec<u8>>,
-    pages: BTreeMap<u64, Vec<u8>>,
-}
-
-impl Mutated {
-    fn page(&mut self, index: u64) -> &mut Vec<u8> {
-        let start = index as usize * PAGE_LEN;
-        let base = &self.base;
-        self.pages
-            .entry(index)
-            .or_insert_with(|| base[start..start + PAGE_LEN].to_vec())
-    }
-}
-
-impl ReadAt for Mutated {
-    fn len(&self) -> u64 {
-        ReadAt::len(&*self.base)
-    }
-
-    fn read_exact_at(&self, offset: u64, target: &mut [u8]) -> std::io::Result<()> {
-        ReadAt::read_exact_at(&*self.base, offset, target)?;
-        let end = offset + target.len() as u64;
-        let first = offset / PAGE_LEN as u64;
-        for (index, page) in self.pages.range(first..end.div_ceil(PAGE_LEN as u64)) {
-            let start = index * PAGE_LEN as u64;
-            let (from, to) = (start.max(offset), (start + PAGE_LEN as u64).min(end));
-            let part = &page[(from - start) as usize..(to - start) as usize];
-            target[(from - offset) as usize..(to - offset) as usize].copy_from_slice(part);
-        }
-        Ok(())
-    }
-}
+use tintype::filesystem::FileSystem;
 
 /// Where the checksum of a structure is and how long the structure is, by its magic.
 fn checksum_of(bytes: &[u8]) -> Option<(usize, usize)> {
@@ -113,57 +70,6 @@ fn mutate(image: &mut Mutated, place: (u64, usize, usize), random: &mut Random) 
     bytes[crc..crc + 4].copy_from_slice(&sum.to_le_bytes());
 }
 
-/// Reads everything; damage is an answer. Returns how many answers were errors.
-fn walk(fs: &dyn FileSystem) -> usize {
-    let mut errors = 0;
-    let mut count = |is_error: bool| errors += usize::from(is_error);
-    let mut seen = BTreeSet::from([fs.root()]);
-    let mut pending = vec![fs.root()];
-    let mut buffer = vec![0; READ_LEN];
-    while let Some(node) = pending.pop() {
-        let Ok(stat) = fs.metadata(node) else {
-            count(true);
-            continue;
-        };
-        match fs.xattr_names(node) {
-            Ok(names) => names
-                .iter()
-                .take(20)
-                .for_each(|name| count(fs.xattr(node, name).is_err())),
-            Err(_) => count(true),
-        }
-        match stat.file_type {
-            FileType::Directory => {
-                let Ok(children) = entries(fs, node) else {
-                    count(true);
-                    continue;
-                };
-                for (_, child, _) in children {
-                    if seen.len() < NODES_MAX && seen.insert(child) {
-                        pending.push(child);
-                    }
-                }
-            }
-            FileType::Regular => {
-                count(fs.read_at(node, 0, &mut buffer).is_err());
-                count(fs.read_at(node, stat.size / 2, &mut buffer).is_err());
-                let listed = fs.extents(node, 0, &mut |_| ControlFlow::Continue(()));
-                count(listed.is_err());
-            }
-            FileType::Symlink => count(fs.read_link(node).is_err()),
-            _ => {}
-        }
-    }
-    count(fs.statfs().is_err());
-    let mut ranges = 0;
-    let free = fs.allocated_ranges(&mut |_| {
-        ranges += 1;
-        ControlFlow::Continue(())
-    });
-    count(free.is_err());
-    errors
-}
-
 /// Makes a small file system with a bit of everything; dirty on request.
 fn base_image(scratch: &Scratch, is_dirty: bool) -> Vec<u8> {
     let (image, point) = (scratch.join("image"), scratch.join("mount"));
@@ -177,6 +83,7 @@ fn base_image(scratch: &Scratch, is_dirty: bool) -> Vec<u8> {
         hard_links: 10,
         has_reflink: true,
         has_bigtime: true,
+        xattr_len_max: 65_536,
     };
     fill(&point, scale);
     if is_dirty {
@@ -204,10 +111,7 @@ fn damage_is_an_answer() {
     let (mut refused, mut damaged, mut slowest) = (0, 0, Duration::ZERO);
     for round in 0..rounds {
         let mut random = Random::new(seed * 1_000_003 + round);
-        let mut image = Mutated {
-            base: Arc::clone(&base),
-            pages: BTreeMap::new(),
-        };
+        let mut image = Mutated::new(&base);
         for _ in 0..=random.below(6) {
             let chosen = match random.below(8) {
                 // The superblock and the headers of the first group.
@@ -218,7 +122,7 @@ fn damage_is_an_answer() {
         }
         let start = Instant::now();
         match open(Arc::new(image)) {
-            Ok(fs) => damaged += usize::from(walk(&fs) > 0),
+            Ok(fs) => damaged += usize::from(read_everything(&fs) > 0),
             Err(_) => refused += 1,
         }
         let elapsed = start.elapsed();
@@ -300,10 +204,7 @@ fn a_damaged_log_is_an_answer() {
     let mut states = BTreeMap::new();
     for round in 0..rounds {
         let mut random = Random::new(seed * 1_000_003 + round);
-        let mut image = Mutated {
-            base: Arc::clone(&base),
-            pages: BTreeMap::new(),
-        };
+        let mut image = Mutated::new(&base);
         for _ in 0..=random.below(3) {
             let chosen = records[random.below(records.len() as u64) as usize];
             damage_record(&mut image, chosen, &mut random);
@@ -311,7 +212,7 @@ fn a_damaged_log_is_an_answer() {
         let start = Instant::now();
         let state = match open(Arc::new(image)) {
             Ok(fs) => {
-                walk(&fs);
+                read_everything(&fs);
                 format!("{:?}", fs.summary().consistency)
             }
             Err(error) => format!("{:?}", error.kind()),

@@ -22,7 +22,7 @@ pub struct Format {
 /// 16 MiB for each file system and the cache, and some for the walk itself.
 const FILE_SYSTEM_BYTES_MAX: usize = (16 << 20) + walk::CACHE_LEN + (3 << 20);
 
-pub const FORMATS: [Format; 5] = [
+pub const FORMATS: [Format; 6] = [
     Format {
         name: "ext",
         run: walk::file_system,
@@ -33,6 +33,12 @@ pub const FORMATS: [Format; 5] = [
         name: "xfs",
         run: walk::file_system,
         repairer: repair::xfs,
+        bytes_max: FILE_SYSTEM_BYTES_MAX,
+    },
+    Format {
+        name: "btrfs",
+        run: walk::file_system,
+        repairer: repair::btrfs,
         bytes_max: FILE_SYSTEM_BYTES_MAX,
     },
     Format {

@@ -124,6 +124,11 @@ fn xfs() {
 }
 
 #[test]
+fn btrfs() {
+    fuzz("btrfs");
+}
+
+#[test]
 fn fat() {
     fuzz("fat");
 }
@@ -142,5 +147,5 @@ fn partition() {
 #[test]
 fn every_format_has_a_test() {
     let names: Vec<_> = formats::FORMATS.iter().map(|format| format.name).collect();
-    assert_eq!(names, ["ext", "xfs", "fat", "exfat", "partition"]);
+    assert_eq!(names, ["ext", "xfs", "btrfs", "fat", "exfat", "partition"]);
 }

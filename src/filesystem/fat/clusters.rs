@@ -39,25 +39,30 @@ pub(in super::super) struct Run {
     pub(in super::super) count: u32,
 }
 
-/// Finds loops: the cluster at the last power of two does not come again.
+/// Finds loops: neither the first cluster nor the one at the last power of two comes
+/// again.
 #[derive(Clone, Copy)]
 struct LoopGuard {
+    first: u32,
     step: u32,
     mark: u32,
 }
 
 impl LoopGuard {
-    const fn new(first: u32) -> Self {
+    /// Begins at a cluster of the chain from `first` on.
+    const fn new(first: u32, begin: u32) -> Self {
         Self {
+            first,
             step: 0,
-            mark: first,
+            mark: begin,
         }
     }
 
     /// Takes the next cluster; false if the chain is a loop or longer than the volume.
     fn admits(&mut self, cluster: u32, cluster_count: u32) -> bool {
         self.step = self.step.saturating_add(1);
-        if cluster == self.mark || self.step >= cluster_count {
+        let is_known = cluster == self.first || cluster == self.mark;
+        if is_known || self.step >= cluster_count {
             return false;
         }
         if self.step.is_power_of_two() {
@@ -85,7 +90,7 @@ impl Trail {
             points: vec![first],
             index: 0,
             cluster: first,
-            guard: LoopGuard::new(first),
+            guard: LoopGuard::new(first, first),
         }
     }
 
@@ -197,7 +202,7 @@ impl Clusters {
             clusters: self,
             place: allocation.place,
             state: State::End,
-            guard: LoopGuard::new(allocation.first),
+            guard: LoopGuard::new(allocation.first, allocation.first),
             window: Window::default(),
         };
         walker.state = match allocation.contiguous {
@@ -213,7 +218,7 @@ impl Clusters {
             },
         };
         if let State::At(cluster) = walker.state {
-            walker.guard = LoopGuard::new(cluster);
+            walker.guard = LoopGuard::new(allocation.first, cluster);
         }
         Ok(walker)
     }

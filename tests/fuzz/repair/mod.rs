@@ -2,6 +2,7 @@
 //! stopped by the first check. Written from the formats' documentation, not from the
 //! readers.
 
+mod btrfs;
 mod exfat;
 mod ext;
 mod journal;
@@ -42,6 +43,13 @@ pub fn exfat(base: &Arc<Base>) -> Box<dyn Repair> {
 pub fn xfs(base: &Arc<Base>) -> Box<dyn Repair> {
     match xfs::Xfs::new(base) {
         Some(xfs) => Box::new(xfs),
+        None => Box::new(Nothing),
+    }
+}
+
+pub fn btrfs(base: &Arc<Base>) -> Box<dyn Repair> {
+    match btrfs::Btrfs::new(base) {
+        Some(btrfs) => Box::new(btrfs),
         None => Box::new(Nothing),
     }
 }

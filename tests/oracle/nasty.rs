@@ -1,6 +1,6 @@
 //! A tree with everything that is hard to read, made through the kernel's mount.
 
-use crate::support::{Random, run, shell};
+use super::support::{Random, run, shell};
 use std::ffi::{CString, OsStr};
 use std::fs::{File, OpenOptions};
 use std::os::unix::ffi::OsStrExt;
@@ -14,6 +14,8 @@ pub struct Scale {
     pub hard_links: u32,
     pub has_reflink: bool,
     pub has_bigtime: bool,
+    /// The longest value of an attribute that the format takes.
+    pub xattr_len_max: usize,
 }
 
 fn path_of(parent: &Path, name: &[u8]) -> std::path::PathBuf {
@@ -34,7 +36,7 @@ pub fn fill(root: &Path, scale: Scale) {
     names(root);
     files(root);
     links(root, scale.hard_links);
-    xattrs(root);
+    xattrs(root, scale.xattr_len_max);
     special(root);
     if scale.has_reflink {
         let line = format!(
@@ -159,10 +161,11 @@ fn set_xattr(path: &Path, name: &str, value: &[u8]) {
     assert_eq!(code, 0, "{name} of {}: {error}", path.display());
 }
 
-fn xattrs(root: &Path) {
+fn xattrs(root: &Path, len_max: usize) {
     let path = root.join("xattrs");
     dir(&path);
-    for len in [0, 1, 60, 255, 256, 1000, 3000, 4096, 20_000, 65_536] {
+    let lens = [0, 1, 60, 255, 256, 1000, 3000, 4096, 20_000, 65_536];
+    for len in lens.into_iter().filter(|len| *len <= len_max) {
         let file = path.join(format!("value of {len}"));
         write(&file, b"");
         set_xattr(&file, "user.value", &vec![b'v'; len]);

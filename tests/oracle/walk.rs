@@ -92,7 +92,9 @@ pub fn kernel_tree(root: &Path) -> Tree {
             let target = std::fs::read_link(&full).expect("a link");
             target.into_os_string().into_vec()
         });
-        let known = contents.get(&stat.ino()).cloned();
+        // Subvolumes have numbers of their own, and devices.
+        let number = (stat.dev(), stat.ino());
+        let known = contents.get(&number).cloned();
         let content = kind.is_file().then(|| {
             if let Some(known) = known {
                 return known;
@@ -105,7 +107,7 @@ pub fn kernel_tree(root: &Path) -> Tree {
             (hash(stat.size(), &data, read), data)
         });
         if let Some(content) = &content {
-            contents.insert(stat.ino(), content.clone());
+            contents.insert(number, content.clone());
         }
         let xattrs = kernel_xattrs(&full);
         tree.insert(path, describe(&core, target.as_deref(), &xattrs, content));
@@ -227,8 +229,13 @@ pub fn data_ranges(
 
 /// Walks what Tintype reads; every name is also looked up.
 pub fn our_tree(fs: &dyn FileSystem) -> tintype::filesystem::Result<Tree> {
+    our_tree_from(fs, fs.root())
+}
+
+/// Walks what Tintype reads below `root`.
+pub fn our_tree_from(fs: &dyn FileSystem, root: NodeId) -> tintype::filesystem::Result<Tree> {
     let mut tree = Tree::new();
-    let mut pending = VecDeque::from([(Vec::new(), fs.root())]);
+    let mut pending = VecDeque::from([(Vec::new(), root)]);
     while let Some((path, node)) = pending.pop_front() {
         let stat = fs.metadata(node)?;
         if stat.file_type == FileType::Directory {

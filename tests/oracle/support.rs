@@ -12,7 +12,7 @@ pub struct Scratch {
 impl Scratch {
     pub fn new() -> Self {
         let dir = tempfile::Builder::new()
-            .prefix("tintype-xfs-")
+            .prefix("tintype-oracle-")
             .tempdir()
             .expect("a scratch directory can be made");
         Self { path: dir.keep() }
@@ -65,15 +65,11 @@ pub fn shell(line: &str) {
     }
 }
 
-/// Mounts an image; the error is what mount said.
+/// Mounts an image; the error is what mount said. Which file system it is, is found
+/// out by mount.
 pub fn mount(image: &Path, point: &Path, options: &str) -> Result<(), String> {
     std::fs::create_dir_all(point).map_err(|error| error.to_string())?;
-    let args = [
-        "-t".as_ref(),
-        "xfs".as_ref(),
-        "-o".as_ref(),
-        options.as_ref(),
-    ];
+    let args = ["-o".as_ref(), options.as_ref()];
     let paths = [image.as_os_str(), point.as_os_str()];
     run("mount", &[&args[..], &paths[..]].concat()).map(|_| ())
 }
@@ -103,7 +99,10 @@ pub fn is_able(test: &str, programs: &[&str]) -> bool {
         (_, Some(program)) => format!("no {program}"),
         (true, None) => return true,
     };
-    say(&format!("SKIPPED TEST: filesystem_xfs::{test}: {why}"));
+    say(&format!(
+        "SKIPPED TEST: {}::{test}: {why}",
+        env!("CARGO_CRATE_NAME")
+    ));
     false
 }
 

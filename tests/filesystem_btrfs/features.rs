@@ -1,0 +1,331 @@
+//! Clean file systems of many feature sets, filled with the nasty tree.
+
+use crate::oracle::nasty::{Scale, fill};
+use crate::support::{Scratch, is_able, run, say, shell, umount};
+use crate::walk::{compare, our_tree};
+use crate::{compare_with_kernel, content, make, mount, open_file};
+use std::ops::ControlFlow;
+use std::path::Path;
+use tintype::filesystem::{Consistency, FileSystem};
+
+const SMALL: Scale = Scale {
+    large_directory: 2000,
+    hard_links: 300,
+    has_reflink: true,
+    has_bigtime: true,
+    xattr_len_max: 3000,
+};
+
+const LARGE: Scale = Scale {
+    large_directory: 20_000,
+    hard_links: 5000,
+    has_reflink: true,
+    has_bigtime: true,
+    xattr_len_max: 4096,
+};
+
+/// What is said of one set.
+struct Set<'a> {
+    mkfs: &'a str,
+    mount: &'a str,
+    scale: Scale,
+    /// What is done to the unmounted image before it is filled.
+    tune: &'a str,
+    /// A feature that the summary must have.
+    feature: &'a str,
+}
+
+const DEFAULT: Set<'_> = Set {
+    mkfs: "",
+    mount: "",
+    scale: SMALL,
+    tune: "",
+    feature: "crc32c",
+};
+
+/// Makes, fills, and compares.
+fn check(test: &str, set: &Set<'_>) {
+    if !is_able(test, &["mkfs.btrfs", "btrfs", "setfacl", "fallocate"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let image = scratch.join("image");
+    let point = scratch.join("mount");
+    make(&image, "1G", set.mkfs);
+    if !set.tune.is_empty() {
+        let line = format!("{} '{}'", set.tune, image.display());
+        if let Err(why) = run("sh", &["-ec".as_ref(), line.as_ref()]) {
+            say(&format!("SKIPPED TEST: filesystem_btrfs::{test}: {why}"));
+            return;
+        }
+    }
+    let options = |rest: &str| ["loop,noatime", rest].join(if rest.is_empty() { "" } else { "," });
+    if let Err(why) = mount(&image, &point, &options(set.mount)) {
+        say(&format!(
+            "SKIPPED TEST: filesystem_btrfs::{test}: the kernel refuses: {why}"
+        ));
+        return;
+    }
+    fill(&point, set.scale);
+    content::fill(&point);
+    let space = kernel_space(&point);
+    umount(&point);
+    let count = compare_with_kernel(test, &image, &point, &options("ro"));
+    let fs = open_file(&image).expect("opened");
+    assert_eq!(fs.summary().consistency, Consistency::Clean);
+    assert_eq!(fs.summary().warnings, Vec::<String>::new());
+    let features = fs.summary().features.join(" ");
+    assert!(features.contains(set.feature), "{features}");
+    check_space(&fs, &space);
+    check_allocation(&fs, &image);
+    say(&format!(
+        "MEASURED: filesystem_btrfs::{test}: {count} entries equal to the kernel's, features \
+         {features}"
+    ));
+}
+
+/// What `df` says of a mounted file system: all blocks, free ones, available ones.
+fn kernel_space(point: &Path) -> Vec<u64> {
+    shell(&format!("sync -f '{}'", point.display()));
+    let args = [
+        "-f".as_ref(),
+        "-c".as_ref(),
+        "%b %f %a".as_ref(),
+        point.as_os_str(),
+    ];
+    let output = run("stat", &args).expect("stat");
+    let text = String::from_utf8(output.stdout).expect("numbers");
+    let numbers = text
+        .split_whitespace()
+        .map(|word| word.parse().expect("a number"));
+    numbers.collect()
+}
+
+/// Compares the numbers of `df`: the kernel's own reserve differs a little.
+fn check_space(fs: &dyn FileSystem, kernel: &[u64]) {
+    let usage = fs.statfs().expect("counted");
+    let ours = [
+        usage.block_count,
+        usage.free_block_count,
+        usage.available_block_count,
+    ];
+    let is_near = |(ours, kernel): (u64, u64)| ours.abs_diff(kernel) <= usage.block_count / 50;
+    let pairs = ours.into_iter().zip(kernel.iter().copied());
+    assert!(
+        ours[0] == kernel[0] && pairs.into_iter().all(is_near),
+        "{ours:?}, kernel {kernel:?}"
+    );
+}
+
+/// Throws the free ranges away and lets `btrfs check` look at what is left.
+fn check_allocation(fs: &dyn FileSystem, image: &Path) {
+    let mut used = Vec::new();
+    fs.allocated_ranges(&mut |range| {
+        used.push(range);
+        ControlFlow::Continue(())
+    })
+    .expect("free space");
+    let copy = image.with_extension("used");
+    let source = std::fs::read(image).expect("an image");
+    let target = std::fs::File::create(&copy).expect("a file");
+    target.set_len(source.len() as u64).expect("a length");
+    let mut last = 0;
+    for range in &used {
+        assert!(
+            range.start >= last && range.end > range.start,
+            "{range:?} after {last}"
+        );
+        last = range.end;
+        let bytes = &source[range.start as usize..range.end as usize];
+        std::os::unix::fs::FileExt::write_all_at(&target, bytes, range.start).expect("written");
+    }
+    drop(source);
+    let args = ["check", "--readonly", "--check-data-csum"].map(AsRef::as_ref);
+    run("btrfs", &[&args[..], &[copy.as_os_str()]].concat()).expect("in order");
+    let before = our_tree(fs).expect("read");
+    let after = our_tree(&open_file(&copy).expect("opened")).expect("read");
+    compare("without free ranges", &before, &after);
+}
+
+#[test]
+fn defaults() {
+    check(
+        "defaults",
+        &Set {
+            scale: LARGE,
+            ..DEFAULT
+        },
+    );
+}
+
+#[test]
+fn mixed_groups_and_small_nodes() {
+    let scale = Scale {
+        xattr_len_max: 1000,
+        ..SMALL
+    };
+    let set = Set {
+        mkfs: "--mixed",
+        scale,
+        feature: "mixed-bg",
+        ..DEFAULT
+    };
+    check("mixed_groups_and_small_nodes", &set);
+}
+
+#[test]
+fn xxhash_and_small_nodes() {
+    let set = Set {
+        mkfs: "--csum xxhash -n 4096",
+        scale: Scale {
+            xattr_len_max: 1000,
+            ..SMALL
+        },
+        feature: "xxhash64",
+        ..DEFAULT
+    };
+    check("xxhash_and_small_nodes", &set);
+}
+
+#[test]
+fn sha256_and_large_nodes() {
+    let set = Set {
+        mkfs: "--csum sha256 -n 65536",
+        scale: LARGE,
+        feature: "sha256",
+        ..DEFAULT
+    };
+    check("sha256_and_large_nodes", &set);
+}
+
+#[test]
+fn blake2_and_the_features_of_long_ago() {
+    let set = Set {
+        mkfs: "--csum blake2 -O ^no-holes,^skinny-metadata,^extref -R ^free-space-tree",
+        scale: Scale {
+            hard_links: 100,
+            ..SMALL
+        },
+        feature: "blake2b",
+        ..DEFAULT
+    };
+    check("blake2_and_the_features_of_long_ago", &set);
+}
+
+#[test]
+fn compressed_by_zlib() {
+    let set = Set {
+        mount: "compress-force=zlib:3",
+        ..DEFAULT
+    };
+    check("compressed_by_zlib", &set);
+}
+
+#[test]
+fn compressed_by_lzo() {
+    let set = Set {
+        mount: "compress-force=lzo",
+        feature: "compress-lzo",
+        ..DEFAULT
+    };
+    check("compressed_by_lzo", &set);
+}
+
+#[test]
+fn compressed_by_zstd() {
+    let set = Set {
+        mount: "compress-force=zstd:9",
+        feature: "compress-zstd",
+        ..DEFAULT
+    };
+    check("compressed_by_zstd", &set);
+}
+
+#[test]
+fn two_copies_of_everything() {
+    let set = Set {
+        mkfs: "-d dup -m dup",
+        ..DEFAULT
+    };
+    check("two_copies_of_everything", &set);
+}
+
+#[test]
+fn stripes_on_one_device() {
+    let set = Set {
+        mkfs: "-d raid0 -m raid0",
+        ..DEFAULT
+    };
+    check("stripes_on_one_device", &set);
+}
+
+#[test]
+fn a_tree_of_block_groups() {
+    let set = Set {
+        tune: "btrfstune --convert-to-block-group-tree",
+        feature: "block-group-tree",
+        ..DEFAULT
+    };
+    check("a_tree_of_block_groups", &set);
+}
+
+#[test]
+fn an_identity_of_its_own() {
+    let set = Set {
+        tune: "btrfstune -m",
+        feature: "metadata-uuid",
+        ..DEFAULT
+    };
+    check("an_identity_of_its_own", &set);
+}
+
+/// Sectors that the kernel does not mount here: filled by mkfs, compared with the source.
+#[test]
+fn large_sectors() {
+    let test = "large_sectors";
+    if !is_able(test, &["mkfs.btrfs", "setfattr"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (image, source) = (scratch.join("image"), scratch.join("source"));
+    std::fs::create_dir(&source).expect("a directory");
+    for len in [0, 10, 3000, 5000, 20_000, 70_000, 3 << 20] {
+        let path = source.join(format!("{len} bytes"));
+        std::fs::write(path, content::text(len as u64, len)).expect("written");
+    }
+    shell(&format!(
+        "cd '{0}'; mkdir -p a/b; ln -s '../3000 bytes' a/link; ln '10 bytes' a/b/same",
+        source.display()
+    ));
+    for sector_len in [16_384, 65_536] {
+        let options = format!("-s {sector_len} -n 65536 --rootdir '{}'", source.display());
+        make(&image, "512M", &options);
+        let fs = open_file(&image).expect("opened");
+        assert_eq!(fs.summary().fs_block_len, sector_len);
+        let kept = |tree: crate::walk::Tree| -> crate::walk::Tree {
+            let is_kept = |line: &&str| {
+                ["mode=", "owner=", "size=", "mtime=", "target=", "content="]
+                    .iter()
+                    .any(|name| line.starts_with(name))
+            };
+            // mkfs copies whole seconds.
+            let whole = |line: &str| match line.starts_with("mtime=") {
+                true => line.split('.').next().unwrap_or_default().to_owned(),
+                false => line.to_owned(),
+            };
+            let kept = |text: String| {
+                let lines = text.lines().filter(is_kept).map(whole);
+                lines.collect::<Vec<_>>().join("\n")
+            };
+            // The size of a directory is a matter of the format.
+            let is_other = |text: &String| !text.starts_with("mode=4");
+            let lines = tree.into_iter().filter(|(_, text)| is_other(text));
+            lines.map(|(path, text)| (path, kept(text))).collect()
+        };
+        let theirs = kept(crate::walk::kernel_tree(&source));
+        let ours = kept(our_tree(&fs).expect("read"));
+        assert!(ours.len() >= 9, "{} files", ours.len());
+        compare(test, &theirs, &ours);
+        std::fs::remove_file(&image).expect("removed");
+    }
+}

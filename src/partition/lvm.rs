@@ -5,7 +5,7 @@
 //! label, PV header, metadata area), read as documentation.
 
 use super::error::{Error, Result};
-use super::lvm_text::{Metadata, Value};
+use super::lvm_text::{Budget, Metadata, Value};
 use super::{Partition, PartitionType, Place, Segment, Stripe, Table, read};
 use crate::base::{ByteLen, ByteOffset, Fields, ReadAt};
 use std::collections::BTreeMap;
@@ -35,7 +35,11 @@ const LOCATION_FLAG_IGNORED: u32 = 1;
 const CRC_START: u32 = 0xF597_A6CF;
 
 /// The longest metadata text: LVM itself warns far below.
-const TEXT_LEN_MAX: u64 = 16 << 20;
+const TEXT_LEN_MAX: u64 = 4 << 20;
+
+/// What the metadata of all physical volumes of an image may take. Many partitions may
+/// be the same volume, and each has a text of its own.
+const METADATA_BYTES_MAX: usize = 64 << 20;
 
 /// Metadata areas of one PV that are looked at; LVM makes at most two.
 const AREA_COUNT_MAX: usize = 8;
@@ -63,12 +67,13 @@ pub(super) fn add_logical_volumes(
     table: &mut Table,
 ) -> Result<()> {
     let mut volumes = BTreeMap::new();
+    let mut budget = Budget::new(METADATA_BYTES_MAX);
     let mut groups: BTreeMap<String, (u64, String, Metadata)> = BTreeMap::new();
     for (image_offset, len) in areas {
         let Some(label) = find_label(image, *image_offset)? else {
             continue;
         };
-        let found = match read_volume(image, *image_offset, *len, &label) {
+        let found = match read_volume(image, *image_offset, *len, &label, &mut budget) {
             Err(Error::Io(error)) => return Err(Error::Io(error)),
             Err(error) => {
                 table
@@ -81,7 +86,7 @@ pub(super) fn add_logical_volumes(
         let (volume, metadata) = found;
         volumes.insert(volume.uuid.clone(), volume);
         let Some(metadata) = metadata else { continue };
-        for group in metadata.children("").into_iter().take(1) {
+        if let Some(group) = metadata.first_section() {
             let id = metadata
                 .text(&format!("{group}/id"))
                 .unwrap_or_default()
@@ -91,7 +96,6 @@ pub(super) fn add_logical_volumes(
                 .get(&id)
                 .is_none_or(|(newest, ..)| *newest < sequence)
             {
-                let metadata = metadata.clone();
                 groups.insert(id, (sequence, group, metadata));
             }
         }
@@ -151,6 +155,7 @@ fn read_volume(
     image_offset: ByteOffset,
     len: ByteLen,
     label: &Label,
+    budget: &mut Budget,
 ) -> Result<(PhysicalVolume, Option<Metadata>)> {
     let fields = Fields::new(&label.sector, label.offset);
     let uuid = fields.slice(label.content, PV_UUID_LEN)?;
@@ -161,8 +166,12 @@ fn read_volume(
     let mut metadata = None;
     let mut failure = None;
     for (offset, size) in areas {
-        match read_metadata(image, image_offset, len, offset, size) {
-            Ok(found) => metadata = metadata.or(found),
+        // The areas of a volume say the same.
+        if metadata.is_some() {
+            break;
+        }
+        match read_metadata(image, image_offset, len, (offset, size), budget) {
+            Ok(found) => metadata = found,
             Err(Error::Io(error)) => return Err(Error::Io(error)),
             Err(error) => failure = Some(error),
         }
@@ -184,8 +193,8 @@ fn read_metadata(
     image: &Arc<dyn ReadAt>,
     volume: ByteOffset,
     volume_len: ByteLen,
-    area: u64,
-    size: u64,
+    (area, size): (u64, u64),
+    budget: &mut Budget,
 ) -> Result<Option<Metadata>> {
     let beyond = || Error::corrupt("LVM metadata area", "a place inside the volume", area);
     if area.checked_add(size).is_none_or(|end| end > volume_len) {
@@ -233,7 +242,7 @@ fn read_metadata(
         ));
     }
     let text = String::from_utf8_lossy(&text);
-    Metadata::parse(text.trim_end_matches('\0')).map(Some)
+    Metadata::parse(text.trim_end_matches('\0'), budget).map(Some)
 }
 
 fn add_group(
@@ -242,6 +251,8 @@ fn add_group(
     volumes: &BTreeMap<String, PhysicalVolume>,
     table: &mut Table,
 ) {
+    let indexes = table.partitions.iter().map(|partition| partition.index);
+    let mut last = indexes.max().unwrap_or(0);
     let path = format!("{group}/logical_volumes");
     for name in metadata.children(&path) {
         let section = format!("{path}/{name}");
@@ -258,14 +269,9 @@ fn add_group(
             Ok(segments) => Place::Mapped(segments.into()),
             Err(error) => Place::Unreadable(error.to_string()),
         };
-        let last = table
-            .partitions
-            .iter()
-            .map(|partition| partition.index)
-            .max()
-            .unwrap_or(0);
+        last = last.saturating_add(1);
         table.partitions.push(Partition {
-            index: last.saturating_add(1),
+            index: last,
             label: format!("{group}/{name}"),
             partition_type: PartitionType::LogicalVolume,
             uuid: metadata.text(&format!("{section}/id")).map(str::to_owned),

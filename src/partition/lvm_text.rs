@@ -10,8 +10,36 @@ use std::collections::BTreeMap;
 /// Sections inside sections: LVM writes four.
 const DEPTH_MAX: usize = 8;
 
-/// Settings in one text: about 20 a segment.
-const SETTING_COUNT_MAX: usize = 1 << 20;
+/// Bytes of a name or of a value without quotes: LVM takes 128.
+const WORD_LEN_MAX: usize = 256;
+
+/// What a setting or a value costs beside its text.
+const VALUE_COST: usize = 96;
+
+/// What may be spent on the metadata of all volumes of an image: bytes of text that are
+/// read, and of memory that holds the settings in it.
+pub(super) struct Budget {
+    bytes_left: usize,
+}
+
+impl Budget {
+    pub(super) const fn new(bytes: usize) -> Self {
+        Self { bytes_left: bytes }
+    }
+
+    /// Spends `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// Unsupported if there are not so many left.
+    pub(super) fn spend(&mut self, bytes: usize) -> Result<()> {
+        let left = self.bytes_left.checked_sub(bytes);
+        self.bytes_left = left.ok_or_else(|| Error::Unsupported {
+            feature: "LVM metadata above 64 MiB".to_owned(),
+        })?;
+        Ok(())
+    }
+}
 
 /// A value of the metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,12 +89,15 @@ impl Metadata {
     ///
     /// # Errors
     ///
-    /// Corrupt if it does not have the syntax.
-    pub(super) fn parse(text: &str) -> Result<Self> {
+    /// Corrupt if it does not have the syntax; Unsupported if it takes more than there
+    /// is left of the budget.
+    pub(super) fn parse(text: &str, budget: &mut Budget) -> Result<Self> {
+        budget.spend(text.len())?;
         Parser {
             rest: text,
             sections: vec![],
             metadata: Self::default(),
+            budget,
         }
         .parse()
     }
@@ -81,6 +112,12 @@ impl Metadata {
 
     pub(super) fn text(&self, path: &str) -> Option<&str> {
         self.get(path)?.text()
+    }
+
+    /// Returns the name of the first section.
+    pub(super) fn first_section(&self) -> Option<String> {
+        let mut names = self.settings.keys().filter_map(|path| path.split_once('/'));
+        names.next().map(|(name, _)| name.to_owned())
     }
 
     /// Returns the names of the sections right below `path`.
@@ -105,6 +142,7 @@ struct Parser<'a> {
     rest: &'a str,
     sections: Vec<&'a str>,
     metadata: Metadata,
+    budget: &'a mut Budget,
 }
 
 impl<'a> Parser<'a> {
@@ -142,10 +180,8 @@ impl<'a> Parser<'a> {
             path.push('/');
         }
         path.push_str(word);
+        self.budget.spend(path.len())?;
         self.metadata.settings.insert(path, value);
-        if self.metadata.settings.len() > SETTING_COUNT_MAX {
-            return Err(self.error("at most a million settings"));
-        }
         Ok(())
     }
 
@@ -180,8 +216,8 @@ impl<'a> Parser<'a> {
         };
         let end = self.rest.find(is_end).unwrap_or(self.rest.len());
         let (word, rest) = self.rest.split_at_checked(end).unwrap_or_default();
-        if word.is_empty() {
-            return Err(self.error("a name"));
+        if word.is_empty() || word.len() > WORD_LEN_MAX {
+            return Err(self.error("a name of at most 256 bytes"));
         }
         self.rest = rest;
         Ok(word)
@@ -189,6 +225,7 @@ impl<'a> Parser<'a> {
 
     fn value(&mut self) -> Result<Value> {
         self.skip_space();
+        self.budget.spend(VALUE_COST)?;
         if !self.take('[') {
             return self.scalar();
         }
@@ -198,6 +235,7 @@ impl<'a> Parser<'a> {
             if self.take(']') {
                 return Ok(Value::List(list));
             }
+            self.budget.spend(VALUE_COST)?;
             list.push(self.scalar()?);
             self.skip_space();
             self.take(',');
@@ -235,11 +273,15 @@ impl<'a> Parser<'a> {
 mod tests {
     use super::*;
 
+    fn parse(text: &str) -> Result<Metadata> {
+        Metadata::parse(text, &mut Budget::new(32 << 20))
+    }
+
     #[test]
     fn settings_are_found_by_path() {
         let text = "vg {\n# a comment\nid = \"a-\\\"b\"\nextent_size = 8192\n\
                     status = [\"READ\", \"WRITE\"]\npv { pv0 { n = 1 } pv1 { n = 2 } } }\nv = 1\n";
-        let metadata = Metadata::parse(text).unwrap();
+        let metadata = parse(text).unwrap();
         assert_eq!(metadata.text("vg/id"), Some("a-\"b"));
         assert_eq!(metadata.number("vg/extent_size"), Some(8192));
         assert_eq!(metadata.get("vg/status").unwrap().list().len(), 2);
@@ -259,7 +301,22 @@ mod tests {
             "a b",
             &"a {".repeat(100),
         ] {
-            assert!(Metadata::parse(bad).is_err(), "{bad}");
+            assert!(parse(bad).is_err(), "{bad}");
         }
+    }
+
+    /// Each setting holds the names of all sections that it is in: 8 MiB of text with a
+    /// name of 4 MiB were 4 GiB for each thousand settings.
+    #[test]
+    fn settings_take_memory_in_proportion_to_the_text() {
+        let long = format!("{} {{ a = 1 }}", "n".repeat(WORD_LEN_MAX + 1));
+        assert!(matches!(parse(&long), Err(Error::Corrupt { .. })));
+        let name = "n".repeat(WORD_LEN_MAX);
+        let deep = format!("{name} {{ ").repeat(DEPTH_MAX);
+        let settings: String = (0..20_000).map(|number| format!("a{number}=1 ")).collect();
+        let text = format!("{deep}{settings}{}", "} ".repeat(DEPTH_MAX));
+        assert!(matches!(parse(&text), Err(Error::Unsupported { .. })));
+        let list = format!("a = [{}]", "1,".repeat(500_000));
+        assert!(matches!(parse(&list), Err(Error::Unsupported { .. })));
     }
 }

@@ -13,6 +13,10 @@ mod ext;
 mod image;
 mod mutate;
 mod nasty;
+#[path = "../fuzz/image.rs"]
+#[allow(dead_code, reason = "only images are read here; the fuzzers do more")]
+mod pages;
+mod recognised;
 mod record;
 #[path = "../support/saying.rs"]
 #[allow(dead_code, reason = "each test binary uses another part of it")]

@@ -57,7 +57,8 @@ pub const FORMATS: [Format; 6] = [
         name: "partition",
         run: partitions::tables,
         repairer: repair::partition,
-        bytes_max: 64 << 20,
+        // The budget of LVM metadata, and two texts of it.
+        bytes_max: 72 << 20,
     },
 ];
 

@@ -22,6 +22,9 @@ const FILE_TYPE: usize = 7;
 const TAIL_LEN: usize = 12;
 const TAIL_TYPE: u8 = 0xDE;
 const DX_ENTRY_LEN: usize = 8;
+/// The longest directory that is read: 100 million names. One block may lie at many
+/// places of a crafted one, so its length says nothing about that of the image.
+const DIRECTORY_LEN_MAX: u64 = 4 << 30;
 /// The first four bytes of an inline directory are its parent.
 const INLINE_PARENT_LEN: usize = 4;
 
@@ -64,6 +67,9 @@ pub(super) fn walk(ext: &Ext, inode: &Inode, from: u64, visit: &mut RawVisitor<'
     check_directory(inode)?;
     if inode.has(flag::INLINE_DATA) {
         return walk_inline(ext, inode, from, visit);
+    }
+    if inode.size > DIRECTORY_LEN_MAX {
+        return Err(Error::unsupported("a directory of more than 4 GiB"));
     }
     let block_len = u64::from(ext.superblock.block_len.get());
     let end = inode.size.checked_div(block_len).unwrap_or(0);

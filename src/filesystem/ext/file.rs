@@ -7,6 +7,10 @@ use crate::filesystem::{
     Error, ExtentPlace, ExtentVisitor, FileExtent, FileType, Result, index_of, len_of,
 };
 
+/// Holes and unwritten runs one behind the other in a list of extents. One block of
+/// pointers may lie at many places of a crafted file, which would never end.
+const EMPTY_RUN_COUNT_MAX: u32 = 1 << 22;
+
 /// The longest target of a symlink that Linux takes.
 const SYMLINK_LEN_MAX: u64 = 4096;
 
@@ -167,10 +171,18 @@ pub(super) fn extents(
     let block_len = u64::from(ext.superblock.block_len.get());
     let end = inode.size.div_ceil(block_len.max(1));
     let mut block = offset.checked_div(block_len).unwrap_or(0);
+    let mut empty_count: u32 = 0;
     while block < end {
         let mapping = map(ext, inode, block)?;
+        empty_count = empty_count.saturating_add(1);
+        if empty_count > EMPTY_RUN_COUNT_MAX {
+            return Err(Error::unsupported(
+                "a file with more than 4 million holes in a row",
+            ));
+        }
         if let Content::Data(place) = mapping.content {
             let count = mapping.end.saturating_sub(block);
+            empty_count = 0;
             if ext.give_pieces(block, place, count, visit).is_break() {
                 return Ok(());
             }

@@ -9,6 +9,8 @@ use crate::filesystem::{Consistency, Error, RangeVisitor, Result, SpaceUsage};
 use std::ops::Range;
 
 const NAME_LEN_MAX: u32 = 255;
+/// Ranges of metadata in memory: 8 MiB of them. Joined, even 64 TiB have fewer.
+const RANGE_COUNT_MAX: usize = 1 << 19;
 /// Clusters that the kernel keeps for itself at most.
 const KERNEL_RESERVE_MAX: u64 = 4096;
 
@@ -119,7 +121,7 @@ pub(super) fn allocated_ranges(ext: &Ext, visit: &mut RangeVisitor<'_>) -> Resul
         ));
     }
     let superblock = &ext.superblock;
-    let uninit = metadata_in_uninit_groups(ext)?;
+    let metadata = metadata_ranges(ext)?;
     let boot_end = u64::from(superblock.first_data_block).saturating_add(1);
     let mut ranges = Ranges {
         ext,
@@ -134,9 +136,11 @@ pub(super) fn allocated_ranges(ext: &Ext, visit: &mut RangeVisitor<'_>) -> Resul
             .min(superblock.block_count);
         let go_on = if group.is_block_uninit {
             let base_end = first.saturating_add(base_blocks(ext, number)).min(end);
-            let tables = uninit
+            let behind = metadata.partition_point(|range| range.end <= first);
+            let tables = metadata
                 .iter()
-                .filter(|range| range.start < end && range.end > first);
+                .skip(behind)
+                .take_while(|range| range.start < end);
             let own = std::iter::once(first..base_end);
             let mut all = own.chain(tables.map(|range| range.start.max(first)..range.end.min(end)));
             all.all(|range| range.is_empty() || ranges.add(range))
@@ -151,36 +155,43 @@ pub(super) fn allocated_ranges(ext: &Ext, visit: &mut RangeVisitor<'_>) -> Resul
     Ok(())
 }
 
-/// Returns bitmaps and tables of all groups that lie in groups without a bitmap.
-fn metadata_in_uninit_groups(ext: &Ext) -> Result<Vec<Range<u64>>> {
-    let superblock = &ext.superblock;
-    let table_blocks = inode_table_blocks(superblock);
-    let is_uninit = |block: u64| -> Result<bool> {
-        let inside = block.saturating_sub(superblock.first_data_block.into());
-        let number = inside
-            .checked_div(u64::from(superblock.blocks_per_group.get()))
-            .unwrap_or(0);
-        Ok(ext
-            .group(u32::try_from(number).unwrap_or(u32::MAX))?
-            .is_block_uninit)
-    };
-    let mut found = vec![];
-    for number in 0..superblock.group_count() {
+/// Returns where bitmaps and tables of all groups lie, joined and rising, if there is a
+/// group without a bitmap that may hold some of them.
+fn metadata_ranges(ext: &Ext) -> Result<Vec<Range<u64>>> {
+    let table_blocks = inode_table_blocks(&ext.superblock);
+    let mut has_uninit = false;
+    let mut found: Vec<Range<u64>> = vec![];
+    for number in 0..ext.superblock.group_count() {
         let group = ext.group(number)?;
-        let places = [
+        has_uninit |= group.is_block_uninit;
+        for (block, count) in [
             (group.block_bitmap, 1),
             (group.inode_bitmap, 1),
             (group.inode_table, table_blocks),
-        ];
-        for (block, count) in places {
-            let end = block.saturating_add(count);
-            if is_uninit(block)? || is_uninit(end.saturating_sub(1))? {
-                found.push(block..end);
+        ] {
+            found.push(block..block.saturating_add(count));
+        }
+        if found.len() > RANGE_COUNT_MAX {
+            join(&mut found);
+            if found.len() > RANGE_COUNT_MAX / 2 {
+                return Err(Error::unsupported("metadata in more than 262,144 places"));
             }
         }
     }
-    found.sort_by_key(|range| range.start);
-    Ok(found)
+    join(&mut found);
+    Ok(if has_uninit { found } else { vec![] })
+}
+
+/// Sorts ranges and makes one of those that touch.
+fn join(ranges: &mut Vec<Range<u64>>) {
+    ranges.sort_unstable_by_key(|range| range.start);
+    ranges.dedup_by(|next, last| {
+        let is_joined = next.start <= last.end;
+        if is_joined {
+            last.end = last.end.max(next.end);
+        }
+        is_joined
+    });
 }
 
 fn add_bitmap(

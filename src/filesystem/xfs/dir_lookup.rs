@@ -9,6 +9,7 @@ use super::superblock::low_bits;
 use super::volume::{Volume, to_usize};
 use crate::base::Fields;
 use crate::filesystem::{Error, FileType, Name, Result};
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 /// Magic numbers of leaves and nodes, of version 4 and 5.
@@ -20,9 +21,6 @@ pub(super) const NODE_MAGICS: [u16; 2] = [0xFEBE, 0x3EBE];
 
 /// Levels of the largest tree (`XFS_DA_NODE_MAXDEPTH`).
 pub(super) const NODE_DEPTH_MAX: u32 = 5;
-
-/// Blocks of leaves that one look-up goes through for names with one hash.
-const SIBLINGS_MAX: u32 = 65_536;
 
 /// Returns the hash of a name.
 ///
@@ -140,7 +138,10 @@ impl Volume {
             };
             block = self.leaf_block(inode, next)?;
         }
-        for _ in 0..SIBLINGS_MAX {
+        let mut passed = BTreeSet::new();
+        // Each leaf has one sibling behind it, so a chain that does not meet itself is
+        // not longer than the image.
+        while passed.insert(block.place) {
             let fields = block.fields();
             let leaf = self.leaf_of(&fields)?;
             let (found, goes_on) = self.find(inode, &fields, &leaf, hash, name)?;
@@ -151,13 +152,8 @@ impl Volume {
             }
             block = self.leaf_block(inode, next)?;
         }
-        let place = block.place;
-        Err(Error::corrupt(
-            "leaf siblings",
-            place,
-            "an end",
-            SIBLINGS_MAX,
-        ))
+        let expected = "leaves that come once";
+        Err(Error::corrupt("leaf siblings", block.place, expected, hash))
     }
 
     /// Returns the block of a node below which `hash` begins.

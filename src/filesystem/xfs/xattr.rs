@@ -9,6 +9,7 @@ use super::inode::{Format, Inode};
 use super::volume::{Volume, expect, to_usize};
 use crate::base::{ByteOffset, Fields};
 use crate::filesystem::{Error, Result, XATTR_VALUE_LEN_MAX};
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -30,8 +31,8 @@ const REMOTE_HEADER_LEN: usize = 56;
 /// Bytes of an entry of a leaf.
 const ENTRY_LEN: usize = 8;
 
-/// Leaves of one inode that are read: more than 2^20 attributes.
-const LEAVES_MAX: u32 = 65_536;
+/// Bytes of all names of one inode. The kernel lists no more than 64 KiB.
+const NAMES_LEN_MAX: usize = 1 << 20;
 
 /// An attribute as it is stored.
 struct Stored<'a> {
@@ -85,7 +86,12 @@ impl Volume {
     pub(super) fn xattr_names(&self, node: u64) -> Result<Vec<Vec<u8>>> {
         let inode = self.inode(node)?;
         let mut names = Vec::new();
+        let mut len: usize = 0;
         self.each_attribute(&inode, &mut |stored| {
+            len = len.saturating_add(stored.name.len()).saturating_add(1);
+            if len > NAMES_LEN_MAX {
+                return Err(Error::unsupported("more than 1 MiB of names of attributes"));
+            }
             names.extend(stored.acl_name().map(<[u8]>::to_vec));
             names.extend(stored.full_name());
             Ok(ControlFlow::Continue(()))
@@ -149,7 +155,8 @@ impl Volume {
             };
             number = child;
         }
-        for _ in 0..LEAVES_MAX {
+        let mut passed = BTreeSet::new();
+        while passed.insert(number) {
             let (block, offset) = self.attribute_block(inode, fork, number)?;
             let fields = Fields::new(&block, offset);
             let magic = fields.be_u16(8)?;
@@ -166,12 +173,8 @@ impl Volume {
             }
         }
         let place = fork.area.fields().offset();
-        Err(Error::corrupt(
-            "leaves of attributes",
-            place,
-            "an end",
-            LEAVES_MAX,
-        ))
+        let expected = "leaves that come once";
+        Err(Error::corrupt("attribute leaf", place, expected, number))
     }
 
     fn each_in_leaf(

@@ -323,5 +323,25 @@ fn pieces(ext: &Ext, inode: &Inode) -> Result<Vec<Piece>> {
         }
         block = mapping.end;
     }
+    check_disjoint(&pieces, place)?;
     Ok(pieces)
+}
+
+/// A crafted journal whose pieces share blocks would be longer than the image, and so
+/// take longer than it may.
+fn check_disjoint(pieces: &[Piece], place: ByteOffset) -> Result<()> {
+    let ends = |piece: &Piece| {
+        let len = piece.end.saturating_sub(piece.start);
+        (piece.image_block, piece.image_block.saturating_add(len))
+    };
+    let mut ranges: Vec<_> = pieces.iter().map(ends).collect();
+    ranges.sort_unstable();
+    let pairs = ranges.iter().zip(ranges.iter().skip(1));
+    match pairs.into_iter().find(|(one, other)| one.1 > other.0) {
+        None => Ok(()),
+        Some((_, (block, _))) => {
+            let expected = "blocks that belong to it once";
+            Err(Error::corrupt("journal inode", place, expected, *block))
+        }
+    }
 }

@@ -6,7 +6,7 @@ use super::super::extent::{Extent, Patch};
 use super::super::superblock::Superblock;
 use super::transaction::Item;
 use crate::filesystem::{Consistency, Error, Result};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Kinds of intents that readers can see, and of their ends.
@@ -25,15 +25,21 @@ const FLAG_ATTRIBUTE_FORK: u32 = 1 << 31;
 const FLAG_UNWRITTEN: u32 = 1 << 30;
 const FLAG_REALTIME: u32 = 1 << 29;
 
-/// Intents that nobody has done yet; a crash leaves a few.
+/// Intents that nobody has done yet, while the log is read.
 const PENDING_MAX: usize = 65_536;
 
-/// Promised changes of extents, in the order of the log.
+/// Changes of extents that are left in the end. Each chain of transactions that was
+/// under way leaves one; every look at the extents of their inodes lays all over them.
+const PATCHES_MAX: usize = 512;
+
+/// What was promised and is not done yet.
 #[derive(Debug, Default)]
 pub(super) struct Intents {
-    extents: Vec<(u64, ExtentIntent)>,
-    attributes: Vec<u64>,
-    exchanges: Vec<u64>,
+    /// By id: the place in the log's order, and the change.
+    extents: BTreeMap<u64, (u64, ExtentIntent)>,
+    extent_count: u64,
+    attributes: BTreeSet<u64>,
+    exchanges: BTreeSet<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -63,13 +69,25 @@ impl Intents {
         match kind {
             EXTENT => {
                 let intent = ExtentIntent::read(item)?;
-                self.extents.push((id, intent));
+                // An id is an address in the kernel's memory: one at a time has it.
+                self.extents.insert(id, (self.extent_count, intent));
+                self.extent_count = self.extent_count.saturating_add(1);
             }
-            EXTENT_DONE => self.extents.retain(|(pending, _)| *pending != id),
-            ATTRIBUTE => self.attributes.push(id),
-            ATTRIBUTE_DONE => self.attributes.retain(|pending| *pending != id),
-            EXCHANGE => self.exchanges.push(id),
-            EXCHANGE_DONE => self.exchanges.retain(|pending| *pending != id),
+            EXTENT_DONE => {
+                self.extents.remove(&id);
+            }
+            ATTRIBUTE => {
+                self.attributes.insert(id);
+            }
+            ATTRIBUTE_DONE => {
+                self.attributes.remove(&id);
+            }
+            EXCHANGE => {
+                self.exchanges.insert(id);
+            }
+            EXCHANGE_DONE => {
+                self.exchanges.remove(&id);
+            }
             _ => {
                 return Err(Error::unsupported(format!("log items of kind {kind:#x}")));
             }
@@ -93,7 +111,12 @@ impl Intents {
     pub(super) fn finish(self, superblock: &Superblock) -> Result<Outcome> {
         let mut patches: BTreeMap<u64, Vec<Patch>> = BTreeMap::new();
         let mut is_complete = true;
-        for (_, intent) in &self.extents {
+        let mut left: Vec<_> = self.extents.into_values().collect();
+        left.sort_unstable_by_key(|(order, _)| *order);
+        if left.len() > PATCHES_MAX {
+            return Err(Error::unsupported("more than 512 unfinished intents"));
+        }
+        for (_, intent) in &left {
             if intent.flags & (FLAG_ATTRIBUTE_FORK | FLAG_REALTIME) != 0 {
                 is_complete = false;
                 continue;
@@ -112,7 +135,7 @@ impl Intents {
         }
         let mut warnings = Vec::new();
         if !patches.is_empty() {
-            let count = self.extents.len();
+            let count = left.len();
             warnings.push(format!("{count} promised changes of extents were made"));
         }
         let reason = if !self.exchanges.is_empty() {

@@ -31,6 +31,9 @@ pub(super) mod kind {
     pub(in super::super) const REALTIME: std::ops::RangeInclusive<u16> = 0x124A..=0x124F;
 }
 
+/// Buffers that a log frees: with the inodes that they held, more than fit into one.
+const CANCELLED_MAX: usize = 1 << 20;
+
 /// The state of a replay.
 pub(super) struct Replay<'a> {
     pub(super) superblock: &'a Superblock,
@@ -111,6 +114,9 @@ impl<'a> Replay<'a> {
             let key = buffer_key(item)?;
             let count = self.cancelled.entry(key).or_default();
             *count = count.saturating_add(1);
+        }
+        if self.cancelled.len() > CANCELLED_MAX {
+            return Err(Error::unsupported("more than a million freed buffers"));
         }
         Ok(())
     }

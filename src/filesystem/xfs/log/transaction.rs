@@ -26,8 +26,13 @@ const FLAG_UNMOUNT: u8 = 0x20;
 /// Regions of one item (`XLOG_MAX_REGIONS_IN_ITEM`).
 const REGIONS_MAX: u16 = 257;
 
-/// Bytes of all transactions that are under way. The kernel commits at 64 MiB.
-const BYTES_MAX: usize = 256 << 20;
+/// Bytes of all transactions that are under way, with what holding them costs. The
+/// kernel commits at 64 MiB.
+const BYTES_MAX: usize = 128 << 20;
+
+/// What a region and a transaction cost beside their bytes.
+const REGION_COST: usize = 64;
+const TRANSACTION_COST: usize = 256;
 
 /// One thing that a transaction changed: a description and what it describes.
 #[derive(Debug, Default)]
@@ -59,7 +64,7 @@ pub(super) struct Transaction {
     pub(super) lsn: u64,
     header: Vec<u8>,
     pub(super) items: Vec<Item>,
-    byte_count: usize,
+    cost: usize,
 }
 
 impl Transaction {
@@ -86,7 +91,6 @@ impl Transaction {
                 regions: Vec::new(),
             });
         }
-        self.byte_count = self.byte_count.saturating_add(region.len());
         if let Some(item) = self.items.last_mut() {
             item.regions.push(region.to_vec());
         }
@@ -111,7 +115,6 @@ impl Transaction {
         if self.header.len() < TRANSACTION_HEADER_LEN {
             return self.add_header(region);
         }
-        self.byte_count = self.byte_count.saturating_add(region.len());
         let last = self
             .items
             .last_mut()
@@ -135,7 +138,7 @@ impl Transaction {
 #[derive(Debug, Default)]
 pub(super) struct Assembler {
     pending: BTreeMap<u32, Transaction>,
-    byte_count: usize,
+    cost: usize,
 }
 
 impl Assembler {
@@ -187,6 +190,7 @@ impl Assembler {
                     ..Transaction::default()
                 };
                 self.pending.insert(id, begun);
+                self.charge(id, TRANSACTION_COST)?;
             }
             return Ok(None);
         };
@@ -197,23 +201,33 @@ impl Assembler {
         match kind {
             0 | FLAG_CONTINUE => transaction.add(region)?,
             FLAG_WAS_CONTINUED => transaction.go_on(region)?,
-            FLAG_COMMIT => {
-                let complete = self.pending.remove(&id);
-                let freed = complete.as_ref().map_or(0, |complete| complete.byte_count);
-                self.byte_count = self.byte_count.saturating_sub(freed);
-                return Ok(complete);
-            }
+            FLAG_COMMIT => return Ok(self.take(id)),
             FLAG_UNMOUNT => {
-                self.pending.remove(&id);
+                self.take(id);
                 return Ok(None);
             }
             other => return Err(Error::corrupt("oh_flags", 0, "known flags", other)),
         }
-        self.byte_count = self.byte_count.saturating_add(region.len());
-        if self.byte_count > BYTES_MAX {
-            return Err(Error::unsupported("transactions of more than 256 MiB"));
-        }
+        self.charge(id, region.len().saturating_add(REGION_COST))?;
         Ok(None)
+    }
+
+    /// Counts what a transaction that is under way holds.
+    fn charge(&mut self, id: u32, cost: usize) -> Result<()> {
+        if let Some(transaction) = self.pending.get_mut(&id) {
+            transaction.cost = transaction.cost.saturating_add(cost);
+            self.cost = self.cost.saturating_add(cost);
+        }
+        if self.cost > BYTES_MAX {
+            return Err(Error::unsupported("transactions of more than 128 MiB"));
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, id: u32) -> Option<Transaction> {
+        let taken = self.pending.remove(&id)?;
+        self.cost = self.cost.saturating_sub(taken.cost);
+        Some(taken)
     }
 }
 

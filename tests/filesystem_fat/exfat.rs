@@ -71,10 +71,16 @@ fn check(test: &str, make: &str, entries: usize) {
     assert_eq!(fs.summary().consistency, Consistency::Clean);
     assert_eq!(fs.summary().warnings, Vec::<String>::new());
     let ours = of_reader(&*fs, &image);
+    // exfat-fuse counts a 29 February 2100, which there is not: what it writes for later
+    // days is a day off on the disk.
+    let is_kept = |path: &[u8]| !path.starts_with(b"times/t4354819198");
     let bare = theirs
         .iter()
+        .filter(|(path, _)| is_kept(path.as_ref()))
         .map(|(path, entry)| (path.clone(), without(entry)));
-    assert_same(test, &bare.collect(), &reduce(&ours));
+    let mut seen = reduce(&ours);
+    seen.retain(|path, _| is_kept(path.as_ref()));
+    assert_same(test, &bare.collect(), &seen);
     check_space(&scratch, &*fs);
     check_allocated(&*fs, &image, &ours);
     measured!(

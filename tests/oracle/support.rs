@@ -74,9 +74,14 @@ pub fn mount(image: &Path, point: &Path, options: &str) -> Result<(), String> {
     run("mount", &[&args[..], &paths[..]].concat()).map(|_| ())
 }
 
+/// Takes a mount away. Somebody else may look at it for a moment: a program of the
+/// machine that goes through new mounts.
 pub fn umount(point: &Path) {
-    if let Err(why) = run("umount", &[point.as_os_str()]) {
-        panic!("{why}");
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while let Err(why) = run("umount", &[point.as_os_str()]) {
+        let is_busy = why.contains("busy") && std::time::Instant::now() < until;
+        assert!(is_busy, "{why}");
+        std::thread::sleep(std::time::Duration::from_millis(100));
     }
 }
 

@@ -151,7 +151,9 @@ impl Superblock {
         Self::parse(&fields, sector_log)
     }
 
-    fn parse(fields: &Fields<'_>, sector_log: u32) -> Result<Self> {
+    /// Returns the length of a cluster as a power of two, the number of FATs, and that
+    /// of clusters.
+    fn counts(fields: &Fields<'_>, sector_log: u32) -> Result<(u32, u8, u32)> {
         let refuse = |name, position, expected, found: u64| {
             Err(Error::corrupt(
                 name,
@@ -162,14 +164,8 @@ impl Superblock {
         };
         let cluster_log = sector_log.saturating_add(fields.u8(field::CLUSTER_LOG)?.into());
         if cluster_log > CLUSTER_LOG_MAX {
-            let expected = "clusters of at most 32 MiB";
-            let found = cluster_log.into();
-            return refuse(
-                "SectorsPerClusterShift",
-                field::CLUSTER_LOG,
-                expected,
-                found,
-            );
+            let (name, expected) = ("SectorsPerClusterShift", "clusters of at most 32 MiB");
+            return refuse(name, field::CLUSTER_LOG, expected, cluster_log.into());
         }
         let fat_count = fields.u8(field::FAT_COUNT)?;
         if !matches!(fat_count, 1 | 2) {
@@ -177,14 +173,22 @@ impl Superblock {
         }
         let cluster_count = fields.le_u32(field::CLUSTER_COUNT)?;
         if cluster_count > CLUSTER_COUNT_MAX {
-            let found = cluster_count.into();
-            return refuse(
-                "ClusterCount",
-                field::CLUSTER_COUNT,
-                "below 2^32 - 10",
-                found,
-            );
+            let (name, expected) = ("ClusterCount", "below 2^32 - 10");
+            return refuse(name, field::CLUSTER_COUNT, expected, cluster_count.into());
         }
+        Ok((cluster_log, fat_count, cluster_count))
+    }
+
+    fn parse(fields: &Fields<'_>, sector_log: u32) -> Result<Self> {
+        let refuse = |name, position, expected, found: u64| {
+            Err(Error::corrupt(
+                name,
+                fields.place(position),
+                expected,
+                found,
+            ))
+        };
+        let (cluster_log, fat_count, cluster_count) = Self::counts(fields, sector_log)?;
         // 2^32 sectors of 2^12 bytes fit.
         let bytes = |sectors: u32| u64::from(sectors).wrapping_shl(sector_log);
         let fat_len = bytes(fields.le_u32(field::FAT_LEN)?);

@@ -105,16 +105,6 @@ class Desync(Peer):
         return timed(["desync", "make", "-s", self.store, os.path.join(self.store, f"{label}.caibx"), image])
 
 
-class Casync(Peer):
-    """What desync is a new version of: the same format, one thread, no mount of images."""
-
-    name = "casync"
-
-    def put(self, image, label):
-        return timed(["casync", "make", "--what=blob", f"--store={self.store}",
-                      os.path.join(self.store, f"{label}.caibx"), image])
-
-
 class QemuImg(Peer):
     name = "qemu-img"
     deduplicates = False
@@ -125,4 +115,4 @@ class QemuImg(Peer):
 
 
 def present():
-    return [peer for peer in (Restic, Borg, Desync, Casync, QemuImg) if peer.is_here()]
+    return [peer for peer in (Restic, Borg, Desync, QemuImg) if peer.is_here()]

@@ -22,7 +22,7 @@ def ingest_rows(s, data):
     rate = lambda name: data / s.med(name) if s.med(name) else None
     limit = min(s.med("ingest_mb_s"), s.med("disk_write"))
     full = rate("ours.full")
-    deduplicating, who = best(s, ["restic.full", "borg.full", "desync.full", "casync.full"])
+    deduplicating, who = best(s, ["restic.full", "borg.full", "desync.full"])
     table = [row("first full ingest", full, "MB/s", 0.8 * limit, f"0.8 x min(codec {s.med('ingest_mb_s'):.0f}, disk {s.med('disk_write'):.0f})")]
     if s.med("restic.full"):
         table.append(row("... against restic", full, "MB/s", 5 * rate("restic.full"), "5 x restic"))

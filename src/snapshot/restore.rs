@@ -13,6 +13,10 @@ use std::sync::Arc;
 /// writes to the file.
 const PART_LEN: u64 = 1 << 20;
 
+/// Bytes of the image for whose data space is reserved at a time: the target waits for
+/// all writes under way when it reserves.
+const RESERVE_LEN: u64 = 64 << 20;
+
 /// Threads at most; each holds one part in memory.
 const THREADS_MAX: usize = 8;
 
@@ -21,14 +25,14 @@ pub fn restore(image: &Image, target: &dyn RestoreTarget, progress: &Arc<Progres
     progress.set_total(image.len());
     // While some wait for the medium, others decompress.
     let threads = 2 * std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let next = Mutex::new(0_u64);
+    let cursor = Mutex::new(Cursor::default());
     let failed: Mutex<Option<Error>> = Mutex::new(None);
     std::thread::scope(|scope| {
         for _ in 0..threads.min(THREADS_MAX) {
             scope.spawn(|| {
                 let mut buffer = AlignedBuffer::default();
                 while failed.lock().is_none() {
-                    let part = match take_part(image, &mut next.lock(), progress) {
+                    let part = match take_part(image, target, &mut cursor.lock(), progress) {
                         Ok(Some(part)) => part,
                         Ok(None) => break,
                         Err(error) => {
@@ -55,12 +59,24 @@ struct Part {
     data: Range<u64>,
 }
 
+/// How far the image was given out.
+#[derive(Default)]
+struct Cursor {
+    next: u64,
+    reserved: u64,
+}
+
 /// Returns the next part; whoever takes it has it to himself.
-fn take_part(image: &Image, next: &mut u64, progress: &Progress) -> Result<Option<Part>> {
+fn take_part(
+    image: &Image,
+    target: &dyn RestoreTarget,
+    cursor: &mut Cursor,
+    progress: &Progress,
+) -> Result<Option<Part>> {
     if progress.is_cancelled() {
         return Err(Error::Interrupted);
     }
-    let start = *next;
+    let start = cursor.next;
     if start >= image.len() {
         return Ok(None);
     }
@@ -68,11 +84,29 @@ fn take_part(image: &Image, next: &mut u64, progress: &Progress) -> Result<Optio
     let border = data
         .saturating_sub(data % PART_LEN)
         .saturating_add(PART_LEN);
-    *next = border.min(image.len());
+    cursor.next = border.min(image.len());
+    if data >= cursor.reserved && data < image.len() {
+        cursor.reserved = image.len().min(border.saturating_add(RESERVE_LEN));
+        for run in data_runs(image, data..cursor.reserved)? {
+            if run.end - run.start >= PART_LEN {
+                target.reserve(run);
+            }
+        }
+    }
     Ok(Some(Part {
         hole: start..data,
-        data: data..*next,
+        data: data..cursor.next,
     }))
+}
+
+/// Returns where a range of the image has data. It begins at a block.
+fn data_runs(image: &Image, range: Range<u64>) -> Result<Vec<Range<u64>>> {
+    let blocks = range.start / BLOCK_LEN_BYTES..block_count_for(range.end);
+    let extents = image.extents(blocks)?;
+    Ok(join_runs(extents.iter().map(|extent| {
+        let start = (extent.image_block * BLOCK_LEN_BYTES).max(range.start);
+        start..(extent.end() * BLOCK_LEN_BYTES).min(range.end)
+    })))
 }
 
 fn restore_part(
@@ -90,14 +124,10 @@ fn restore_part(
         return Ok(());
     }
     let start = part.data.start;
-    let blocks = start / BLOCK_LEN_BYTES..block_count_for(part.data.end);
     let buffer = buffer.first((part.data.end - start) as usize);
     image.read(start, buffer)?;
     let mut written = start;
-    for run in join_runs(image.extents(blocks)?.iter().map(|extent| {
-        let run_start = (extent.image_block * BLOCK_LEN_BYTES).max(start);
-        run_start..(extent.end() * BLOCK_LEN_BYTES).min(part.data.end)
-    })) {
+    for run in data_runs(image, part.data.clone())? {
         if written < run.start {
             target.zero(written..run.start).map_err(Error::Target)?;
         }

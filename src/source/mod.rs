@@ -57,6 +57,10 @@ pub trait RestoreTarget: Send + Sync {
     /// Writes bytes that are not all zero.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
+    /// Hears that a range will be written whole, in pieces and from several threads. A
+    /// hint: what fails here shows when it is written.
+    fn reserve(&self, _range: Range<u64>) {}
+
     /// Makes a range zero. A fresh sparse file has nothing to do here.
     fn zero(&self, range: Range<u64>) -> io::Result<()>;
 

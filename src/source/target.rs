@@ -132,6 +132,23 @@ impl RestoreTarget for FileTarget {
         Ok(())
     }
 
+    fn reserve(&self, range: Range<ByteOffset>) {
+        if self.direct.is_none() {
+            return;
+        }
+        let len = range.end.saturating_sub(range.start);
+        // Direct writes into holes wait for each other, those into reserved space do not.
+        let reserved = rustix::fs::fallocate(
+            &self.file,
+            rustix::fs::FallocateFlags::KEEP_SIZE,
+            range.start,
+            len,
+        );
+        if let Err(error) = reserved {
+            log::debug!("no space is reserved at {}: {error}", range.start);
+        }
+    }
+
     fn zero(&self, _range: Range<ByteOffset>) -> io::Result<()> {
         // The file is new: what was not written is a hole.
         Ok(())
@@ -296,6 +313,7 @@ mod tests {
             *byte = (number % 251) as u8;
         }
         let (direct, crooked, end) = (&bytes[..8192], &bytes[1..4097], &bytes[..100]);
+        target.reserve(4096..3 * 4096);
         target.write_at(4096, direct).unwrap();
         target.write_at(3 * 4096, crooked).unwrap();
         target.write_at(5 * 4096, end).unwrap();

@@ -407,10 +407,10 @@ impl Tree {
             // Where it could not be opened, another try may bring more.
             Node::Files(..) if self.is_costly(node, Asked::Node) => Duration::ZERO,
             Node::Files(..) => FOR_EVER,
-            Node::Root | Node::Snapshots | Node::ById | Node::ByTag | Node::Resource(_) => {
-                self.short_lifetime()
-            }
-            Node::Create
+            Node::Snapshots | Node::ById | Node::ByTag | Node::Resource(_) => self.short_lifetime(),
+            // The root tells whether the mount is alive.
+            Node::Root
+            | Node::Create
             | Node::Latest(_)
             | Node::Information(_)
             | Node::IdLink(_)

@@ -25,18 +25,20 @@ fn ingest_and_random_reads_stay_within_the_budget() {
     random_file(&big, mib << 20, 11);
     let source = big.to_string_lossy().into_owned();
 
-    let create = [
-        "--cache-size=67108864",
-        "create",
-        "--resource",
-        "cli",
-        &source,
-    ];
-    let mut finished = tintype(&fixture.store, &create);
-    if finished.stderr.contains("unexpected argument") {
-        finished = tintype(&fixture.store, &create[1..]);
+    // What the kernel tells of a process includes what it was forked from: this one, in
+    // which other tests hold much for a moment. It is never less than the truth.
+    let mut ingest = u64::MAX;
+    for attempt in 0..6 {
+        let store = fixture.scratch.join(&format!("store-{attempt}"));
+        let create = ["create", "--resource", "cli", &source];
+        let finished = tintype(&store, &create);
+        ingest = ingest.min(finished.expect_ok("create").max_rss_bytes);
+        std::fs::remove_dir_all(&store).expect("removed");
+        if ingest < CACHE + BESIDE_THE_CACHE {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_secs(10));
     }
-    let ingest = finished.expect_ok("create").max_rss_bytes;
     measured!("peak memory of ingesting {mib} MiB: {} MiB", ingest >> 20);
     assert!(ingest < CACHE + BESIDE_THE_CACHE, "{} MiB", ingest >> 20);
 

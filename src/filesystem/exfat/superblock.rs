@@ -151,126 +151,90 @@ impl Superblock {
         Self::parse(&fields, sector_log)
     }
 
+    /// Returns the length of a cluster as a power of two, the number of FATs, and that
+    /// of clusters.
+    fn counts(fields: &Fields<'_>, sector_log: u32) -> Result<(u32, u8, u32)> {
+        let refuse = |name, position, expected, found: u64| {
+            Err(Error::corrupt(
+                name,
+                fields.place(position),
+                expected,
+                found,
+            ))
+        };
+        let cluster_log = sector_log.saturating_add(fields.u8(field::CLUSTER_LOG)?.into());
+        if cluster_log > CLUSTER_LOG_MAX {
+            let (name, expected) = ("SectorsPerClusterShift", "clusters of at most 32 MiB");
+            return refuse(name, field::CLUSTER_LOG, expected, cluster_log.into());
+        }
+        let fat_count = fields.u8(field::FAT_COUNT)?;
+        if !matches!(fat_count, 1 | 2) {
+            return refuse("NumberOfFats", field::FAT_COUNT, "1 or 2", fat_count.into());
+        }
+        let cluster_count = fields.le_u32(field::CLUSTER_COUNT)?;
+        if cluster_count > CLUSTER_COUNT_MAX {
+            let (name, expected) = ("ClusterCount", "below 2^32 - 10");
+            return refuse(name, field::CLUSTER_COUNT, expected, cluster_count.into());
+        }
+        Ok((cluster_log, fat_count, cluster_count))
+    }
+
     fn parse(fields: &Fields<'_>, sector_log: u32) -> Result<Self> {
-        let layout = Layout::read(fields, sector_log)?;
-        report(&layout.checks(fields))?;
+        let refuse = |name, position, expected, found: u64| {
+            Err(Error::corrupt(
+                name,
+                fields.place(position),
+                expected,
+                found,
+            ))
+        };
+        let (cluster_log, fat_count, cluster_count) = Self::counts(fields, sector_log)?;
+        // 2^32 sectors of 2^12 bytes fit.
+        let bytes = |sectors: u32| u64::from(sectors).wrapping_shl(sector_log);
+        let fat_len = bytes(fields.le_u32(field::FAT_LEN)?);
+        if fat_len / 4 < u64::from(cluster_count).saturating_add(2) {
+            let expected = "room for an entry of each cluster";
+            return refuse("FatLength", field::FAT_LEN, expected, fat_len);
+        }
+        let fat_offset = bytes(fields.le_u32(field::FAT_OFFSET)?);
+        let heap_offset = bytes(fields.le_u32(field::HEAP_OFFSET)?);
+        let fats_end = fat_offset.saturating_add(fat_len.saturating_mul(fat_count.into()));
+        if heap_offset < fats_end {
+            let expected = "behind the FATs";
+            return refuse(
+                "ClusterHeapOffset",
+                field::HEAP_OFFSET,
+                expected,
+                heap_offset,
+            );
+        }
+        let sectors = fields.le_u64(field::VOLUME_LEN)?;
+        let Some(len) = sectors.checked_mul(bytes(1)) else {
+            return refuse(
+                "VolumeLength",
+                field::VOLUME_LEN,
+                "below 2^64 bytes",
+                sectors,
+            );
+        };
         let flags = fields.le_u16(field::FLAGS)?;
-        let active_table = u8::from(layout.fat_count == 2 && flags & FLAG_SECOND_FAT != 0);
-        let skipped = layout.fat_len.saturating_mul(active_table.into());
+        let is_second = fat_count == 2 && flags & FLAG_SECOND_FAT != 0;
         Ok(Self {
-            cluster_log: layout.cluster_log,
-            table_offset: layout.fat_offset.saturating_add(skipped),
-            active_table,
-            heap_offset: layout.heap_offset,
-            cluster_count: layout.cluster_count,
+            cluster_log,
+            table_offset: match is_second {
+                true => fat_offset.saturating_add(fat_len),
+                false => fat_offset,
+            },
+            active_table: u8::from(is_second),
+            heap_offset,
+            cluster_count,
             root_cluster: fields.le_u32(field::ROOT_CLUSTER)?,
-            len: layout.sectors.wrapping_shl(sector_log),
+            len,
             serial: fields.le_u32(field::SERIAL)?,
             flags,
             percent_in_use: fields.u8(field::PERCENT_IN_USE)?,
             is_copy: false,
         })
-    }
-}
-
-/// Numbers that others are computed from, in bytes where they were in sectors.
-struct Layout {
-    cluster_log: u32,
-    fat_count: u8,
-    fat_offset: ByteOffset,
-    fat_len: ByteLen,
-    heap_offset: ByteOffset,
-    cluster_count: u32,
-    sectors: u64,
-    sectors_max: u64,
-}
-
-impl Layout {
-    fn read(fields: &Fields<'_>, sector_log: u32) -> Result<Self> {
-        // 2^32 sectors of 2^12 bytes fit.
-        let bytes = |sectors: u32| u64::from(sectors).wrapping_shl(sector_log);
-        Ok(Self {
-            cluster_log: sector_log.saturating_add(fields.u8(field::CLUSTER_LOG)?.into()),
-            fat_count: fields.u8(field::FAT_COUNT)?,
-            fat_offset: bytes(fields.le_u32(field::FAT_OFFSET)?),
-            fat_len: bytes(fields.le_u32(field::FAT_LEN)?),
-            heap_offset: bytes(fields.le_u32(field::HEAP_OFFSET)?),
-            cluster_count: fields.le_u32(field::CLUSTER_COUNT)?,
-            sectors: fields.le_u64(field::VOLUME_LEN)?,
-            sectors_max: u64::MAX.wrapping_shr(sector_log),
-        })
-    }
-
-    fn checks(&self, fields: &Fields<'_>) -> [Check; 6] {
-        let check = |name, position, is_right, expected, found| Check {
-            name,
-            place: fields.place(position),
-            is_right,
-            expected,
-            found,
-        };
-        let fats_len = self.fat_len.saturating_mul(self.fat_count.into());
-        [
-            check(
-                "SectorsPerClusterShift",
-                field::CLUSTER_LOG,
-                self.cluster_log <= CLUSTER_LOG_MAX,
-                "clusters of at most 32 MiB",
-                self.cluster_log.into(),
-            ),
-            check(
-                "NumberOfFats",
-                field::FAT_COUNT,
-                matches!(self.fat_count, 1 | 2),
-                "1 or 2",
-                self.fat_count.into(),
-            ),
-            check(
-                "ClusterCount",
-                field::CLUSTER_COUNT,
-                self.cluster_count <= CLUSTER_COUNT_MAX,
-                "below 2^32 - 10",
-                self.cluster_count.into(),
-            ),
-            check(
-                "FatLength",
-                field::FAT_LEN,
-                self.fat_len / 4 >= u64::from(self.cluster_count).saturating_add(2),
-                "room for an entry of each cluster",
-                self.fat_len,
-            ),
-            check(
-                "ClusterHeapOffset",
-                field::HEAP_OFFSET,
-                self.heap_offset >= self.fat_offset.saturating_add(fats_len),
-                "behind the FATs",
-                self.heap_offset,
-            ),
-            check(
-                "VolumeLength",
-                field::VOLUME_LEN,
-                self.sectors <= self.sectors_max,
-                "below 2^64 bytes",
-                self.sectors,
-            ),
-        ]
-    }
-}
-
-/// A rule for one field.
-struct Check {
-    name: &'static str,
-    place: ByteOffset,
-    is_right: bool,
-    expected: &'static str,
-    found: u64,
-}
-
-/// Returns an error for the first check that failed.
-fn report(checks: &[Check]) -> Result<()> {
-    match checks.iter().find(|check| !check.is_right) {
-        Some(bad) => Err(Error::corrupt(bad.name, bad.place, bad.expected, bad.found)),
-        None => Ok(()),
     }
 }
 

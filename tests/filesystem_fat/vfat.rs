@@ -40,7 +40,7 @@ fn compare(test: &str, scratch: &Scratch, image: &Path, format: &str) {
     );
 }
 
-pub fn check_space(scratch: &Scratch, fs: &dyn FileSystem) {
+fn check_space(scratch: &Scratch, fs: &dyn FileSystem) {
     let text = std::fs::read_to_string(scratch.join("out.space")).expect("a line");
     let usage = fs.statfs().expect("counted");
     let ours = format!(

@@ -1,7 +1,7 @@
 //! Images taken while they are written, compared with what the kernel recovers.
 //!
 //! The image is a file of an XFS with reflinks, so that a clone of it is atomic: the
-//! state of a disk whose power failed. `TINTYPE_LONG=1` takes 30 of each set, not 3.
+//! state of a disk whose power failed. `TINTYPE_TEST_LONG=1` takes 30 of each set, not 3.
 
 use crate::image::{self, Mount};
 use crate::nasty::{noise, set_xattr};
@@ -107,7 +107,7 @@ fn a_replay_shows_what_the_kernel_recovers() {
     if !image::can_mount() {
         return;
     }
-    let count = if std::env::var_os("TINTYPE_LONG").is_some() {
+    let count = if std::env::var_os("TINTYPE_TEST_LONG").is_some() {
         30
     } else {
         3

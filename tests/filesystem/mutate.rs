@@ -1,7 +1,7 @@
 //! Damaged metadata: an error or data, soon, and never a panic.
 //!
 //! Images without checksums stand for damage with repaired checksums: all code behind
-//! the checks is reached. `TINTYPE_LONG=1` makes 10,000 corruptions a run, not 300.
+//! the checks is reached. `TINTYPE_TEST_LONG=1` makes 10,000 corruptions a run, not 300.
 
 use crate::image;
 use crate::nasty;
@@ -191,7 +191,7 @@ fn mutate(name: &str, path: &Path, count: u64) {
 
 #[test]
 fn damage_is_an_error_or_data_and_never_a_panic() {
-    let count = if std::env::var_os("TINTYPE_LONG").is_some() {
+    let count = if std::env::var_os("TINTYPE_TEST_LONG").is_some() {
         10_000
     } else {
         300

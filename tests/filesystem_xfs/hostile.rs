@@ -10,6 +10,11 @@ use std::time::{Duration, Instant};
 use tintype::base::ReadAt;
 use tintype::filesystem::FileSystem;
 
+fn mutation_count() -> u64 {
+    let is_long = std::env::var_os("TINTYPE_TEST_LONG").is_some();
+    number("TINTYPE_XFS_MUTATIONS", if is_long { 10_000 } else { 300 })
+}
+
 /// Where the checksum of a structure is and how long the structure is, by its magic.
 fn checksum_of(bytes: &[u8]) -> Option<(usize, usize)> {
     let magic: [u8; 4] = bytes[..4].try_into().ok()?;
@@ -102,7 +107,7 @@ fn damage_is_an_answer() {
     if !is_able(test, &["mkfs.xfs", "setfacl"]) {
         return;
     }
-    let rounds = number("TINTYPE_XFS_MUTATIONS", 300);
+    let rounds = mutation_count();
     let seed = number("TINTYPE_XFS_SEED", 1);
     let scratch = Scratch::new();
     let base = Arc::new(base_image(&scratch, false));
@@ -190,7 +195,7 @@ fn a_damaged_log_is_an_answer() {
     if !is_able(test, &["mkfs.xfs", "setfacl"]) {
         return;
     }
-    let rounds = number("TINTYPE_XFS_MUTATIONS", 300) / 6;
+    let rounds = mutation_count() / 6;
     let seed = number("TINTYPE_XFS_SEED", 1);
     let scratch = Scratch::new();
     let base = Arc::new(base_image(&scratch, true));

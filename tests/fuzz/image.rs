@@ -185,6 +185,11 @@ impl Image {
         }
     }
 
+    /// Tells whether this is an image as it was made.
+    pub fn is_whole(&self) -> bool {
+        self.changed.is_empty() && self.len == self.base.len
+    }
+
     /// Stops or goes on noting reads; content of files is of no interest.
     pub fn note(&self, is_noting: bool) {
         self.is_noting.store(is_noting, Ordering::Relaxed);

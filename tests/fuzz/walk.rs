@@ -102,7 +102,11 @@ impl<'a> Walk<'a> {
         if let Some(middle) = extents.get(extents.len() / 2) {
             let behind = self.extents(node, middle.offset);
             let first = behind.first().map(|extent| extent.offset);
-            let is_there = first.is_none_or(|first| first <= middle.offset) || extents.len() == 1;
+            // In a changed image keys of a tree may contradict its leaves, and so may a
+            // walk along the leaves and one down the tree: neither is more right.
+            let is_there = !self.image.is_whole()
+                || first.is_none_or(|first| first <= middle.offset)
+                || extents.len() == 1;
             assert!(is_there, "extents from {} on: {first:?}", middle.offset);
         }
         metadata.is_some()
@@ -221,7 +225,8 @@ impl<'a> Walk<'a> {
         if let (Ok(count), true) = (read, is_there) {
             assert_eq!(count, direct.len(), "{extent:?}");
             let is_same = direct == self.buffer[..count];
-            assert!(is_same, "{extent:?} is not what is read");
+            let is_doubtful = !self.image.is_whole();
+            assert!(is_same || is_doubtful, "{extent:?} is not what is read");
         }
     }
 

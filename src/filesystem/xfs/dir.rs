@@ -179,7 +179,10 @@ impl Volume {
                 start = Some(extent.file_block.max(first));
                 Ok(ControlFlow::Break(()))
             })?;
-            let Some(start) = start.and_then(|block| block.checked_shl(block_log)) else {
+            // A shift would drop the high bits of a crafted block, and go back to one that
+            // was there before: a listing without an end.
+            let block_len = self.superblock.block_len();
+            let Some(start) = start.and_then(|block| block.checked_mul(block_len)) else {
                 break;
             };
             next = start & !dir_block_len.wrapping_sub(1);

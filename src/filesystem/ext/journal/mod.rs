@@ -47,6 +47,9 @@ const INCOMPAT_FAST_COMMIT: u32 = 0x20;
 const INCOMPAT_KNOWN: u32 = 0x3F;
 const FAST_COMMIT_BLOCKS_DEFAULT: u32 = 256;
 
+/// The kernel takes no blocks for fast commits from a ring that would be shorter then.
+const RING_BLOCKS_MIN: u32 = 1024;
+
 /// Pieces of the journal that are accepted: a journal of mkfs is one or a few.
 const PIECE_COUNT_MAX: usize = 1 << 16;
 
@@ -198,8 +201,12 @@ impl<'a> Journal<'a> {
                 count => count,
             };
             self.fast_commit_end = self.last;
-            self.last = self.last.saturating_sub(count);
-            self.fast_commit_start = self.last;
+            let ring_end = self.last.saturating_sub(count);
+            if ring_end >= RING_BLOCKS_MIN {
+                self.last = ring_end;
+            }
+            // One block lies between the ring and the area.
+            self.fast_commit_start = self.last.saturating_add(1);
         }
         if self.first == 0 || self.first >= self.last {
             return bad(FIRST, "a ring of blocks", self.first);

@@ -207,6 +207,11 @@ fn config(options: &MountOptions) -> Config {
         MountOption::NoDev,
         MountOption::NoAtime,
     ];
+    if options.read_only {
+        // It does more than refuse: a read of a file or a directory leaves its
+        // attributes in the kernel, since no time of access can have changed.
+        config.mount_options.push(MountOption::RO);
+    }
     if options.allow_other {
         config.acl = SessionACL::All;
         config.mount_options.push(MountOption::DefaultPermissions);

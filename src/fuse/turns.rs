@@ -11,11 +11,16 @@
 use parking_lot::{Condvar, Mutex};
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 /// The longest that a request can be left waiting while threads rest.
 const REST_MAX: Duration = Duration::from_millis(2);
+
+/// How long a thread that has answered looks for the next request before it sleeps. To
+/// wake a sleeping processor takes longer than most requests, above all in a virtual
+/// machine; the next request of a client that walks or copies comes sooner than that.
+const LOOK_MAX: Duration = Duration::from_micros(50);
 
 /// The threads of one session.
 #[derive(Debug, Default)]
@@ -25,6 +30,8 @@ pub(super) struct Turns {
     /// not count.
     waiting: AtomicIsize,
     resting: AtomicUsize,
+    /// There is a processor for the client beside the one of the thread that looks.
+    looks: AtomicBool,
     calls: Mutex<usize>,
     called: Condvar,
 }
@@ -39,6 +46,8 @@ impl Turns {
             isize::try_from(thread_count).unwrap_or(isize::MAX),
             Ordering::Relaxed,
         );
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        self.looks.store(processors > 1, Ordering::Relaxed);
         // Set once: there is one session for each adapter.
         drop(self.device.set(device));
     }
@@ -74,12 +83,29 @@ impl Turns {
         poll(&mut asked, Some(&at_once)).is_ok_and(|count| count > 0)
     }
 
-    /// Ends a turn: rests if another thread waits for requests.
+    /// Ends a turn: rests if another thread waits for requests, and otherwise looks for
+    /// the next one before it sleeps.
     fn end(&self) {
-        if self.waiting.load(Ordering::Relaxed) > 0 {
+        let others = self.waiting.load(Ordering::Relaxed);
+        if others > 0 {
             self.rest();
         }
         self.waiting.fetch_add(1, Ordering::Relaxed);
+        if others <= 0 {
+            self.look();
+        }
+    }
+
+    /// Returns when there is a request, or none came for a while.
+    fn look(&self) {
+        let started = Instant::now();
+        while self.looks.load(Ordering::Relaxed)
+            && started.elapsed() < LOOK_MAX
+            && !self.has_request()
+        {
+            // Whoever wants this processor, the client perhaps, goes first.
+            std::thread::yield_now();
+        }
     }
 
     fn rest(&self) {
@@ -111,7 +137,6 @@ mod tests {
     use super::*;
     use std::io::Write;
     use std::sync::Arc;
-    use std::time::Instant;
 
     /// Returns turns of two threads whose device is a pipe, and its other end.
     fn turns() -> (Arc<Turns>, std::io::PipeWriter) {

@@ -42,6 +42,7 @@ impl Fixture {
             is_read_only: false,
             block_cache_len_bytes: 4 << 20,
             spill_folder: std::env::temp_dir(),
+            substitutes: filesystem::Substitutes::default(),
             fault_at: None,
         };
         Tree::open(self.catalog(), options).unwrap()

@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod copies;
 mod damage;
 mod machine;
 mod machine_image;

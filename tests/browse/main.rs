@@ -10,4 +10,5 @@ mod damage;
 mod machine;
 mod machine_image;
 mod other;
+mod subvolumes;
 mod users;

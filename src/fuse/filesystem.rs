@@ -33,7 +33,7 @@ pub(super) struct Adapter {
     pub(super) checks_permissions: bool,
 }
 
-const WANTED: [InitFlags; 9] = [
+const WANTED: [InitFlags; 10] = [
     InitFlags::FUSE_PARALLEL_DIROPS,
     InitFlags::FUSE_DO_READDIRPLUS,
     InitFlags::FUSE_READDIRPLUS_AUTO,
@@ -43,6 +43,8 @@ const WANTED: [InitFlags; 9] = [
     InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP,
     InitFlags::FUSE_MAX_PAGES,
     InitFlags::FUSE_BIG_WRITES,
+    // A target never changes: it is part of the number, or the image's.
+    InitFlags::FUSE_CACHE_SYMLINKS,
 ];
 
 fn refused<T>(kind: Kind) -> crate::tree::Result<T> {

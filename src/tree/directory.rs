@@ -5,7 +5,7 @@ use crate::base::{SnapshotId, Timestamp, decode_path_name, encode_path_name};
 use crate::snapshot::{Snapshot, State};
 use crate::tree::attributes::{Attributes, Entry, FileKind, file_time};
 use crate::tree::draft::Draft;
-use crate::tree::node::Node;
+use crate::tree::node::{Link, LinkPlace, Node};
 use crate::tree::open_contents::{Opened, Part};
 use crate::tree::partition_image::PartitionImage;
 use crate::tree::{Asked, Kind, Result, Tree};
@@ -84,8 +84,7 @@ impl Listing {
                 .skip(start),
             ),
             Node::ById => Box::new(state.snapshots().skip(start).map(|snapshot| {
-                let id = snapshot.manifest.id;
-                DirEntry::new(id.to_string(), Node::IdLink(id))
+                DirEntry::new(snapshot.manifest.id.to_string(), id_link(snapshot))
             })),
             Node::ByTag => Box::new(
                 state
@@ -96,8 +95,7 @@ impl Listing {
             Node::Tag(tag) => {
                 let tagged = state.with_tag(tag).get(start..).unwrap_or_default();
                 Box::new(tagged.iter().map(move |snapshot| {
-                    let link = Box::new((Arc::clone(tag), snapshot.manifest.id));
-                    DirEntry::new(tag_link_name(snapshot), Node::TagLink(link))
+                    DirEntry::new(tag_link_name(snapshot), tag_link(tag, snapshot))
                 }))
             }
             Node::Create => {
@@ -107,12 +105,10 @@ impl Listing {
             }
             // What lies inside images is listed by `Folder`.
             Node::Files(..) | Node::File(..) => Box::new(std::iter::empty()),
-            Node::Latest(_)
-            | Node::DiskImage(_)
+            Node::DiskImage(_)
             | Node::PartitionImage(..)
             | Node::Information(_)
-            | Node::IdLink(_)
-            | Node::TagLink(_)
+            | Node::Link(_)
             | Node::Draft(_) => Box::new(std::iter::empty()),
         }
     }
@@ -145,8 +141,9 @@ impl Listing {
         start: usize,
     ) -> Box<dyn Iterator<Item = DirEntry> + '_> {
         let snapshots = self.state.of_resource(name);
-        let latest =
-            (!snapshots.is_empty()).then(|| DirEntry::new(LATEST, Node::Latest(Arc::clone(name))));
+        let latest = snapshots
+            .last()
+            .map(|snapshot| DirEntry::new(LATEST, latest_link(name, snapshot)));
         let entries = snapshots
             .get(start..)
             .unwrap_or_default()
@@ -202,7 +199,7 @@ fn kind_of(node: &Node) -> FileKind {
         | Node::Partitions(_)
         | Node::Partition(..)
         | Node::Tag(_) => FileKind::Directory,
-        Node::Latest(_) | Node::IdLink(_) | Node::TagLink(_) => FileKind::Symlink,
+        Node::Link(_) => FileKind::Symlink,
         Node::DiskImage(_) | Node::PartitionImage(..) | Node::Information(_) | Node::Draft(_) => {
             FileKind::File
         }
@@ -211,21 +208,25 @@ fn kind_of(node: &Node) -> FileKind {
     }
 }
 
-/// Returns where a symbolic link leads.
-pub(super) fn link_target(state: &State, node: &Node) -> Result<Vec<u8>> {
-    let get = |id: &SnapshotId| state.get(id).ok_or(Kind::NotFound);
-    let target = match node {
-        Node::Latest(resource) => state
-            .of_resource(resource)
-            .last()
-            .ok_or(Kind::NotFound)?
-            .path_name
-            .clone(),
-        Node::IdLink(id) => format!("../{}", path_of(get(id)?)),
-        Node::TagLink(link) => format!("../../{}", path_of(get(&link.1)?)),
-        _ => return Err(Kind::Invalid.into()),
-    };
-    Ok(target.into_bytes())
+fn latest_link(resource: &Arc<str>, last: &Snapshot) -> Node {
+    link(
+        LinkPlace::Latest(Arc::clone(resource)),
+        last.path_name.clone(),
+    )
+}
+
+fn id_link(snapshot: &Snapshot) -> Node {
+    let target = format!("../{}", path_of(snapshot));
+    link(LinkPlace::Id(snapshot.manifest.id), target)
+}
+
+fn tag_link(tag: &Arc<str>, snapshot: &Snapshot) -> Node {
+    let place = LinkPlace::Tag(Arc::clone(tag), snapshot.manifest.id);
+    link(place, format!("../../{}", path_of(snapshot)))
+}
+
+fn link(place: LinkPlace, target: String) -> Node {
+    Node::Link(Arc::new(Link { place, target }))
 }
 
 impl Tree {
@@ -285,8 +286,8 @@ impl Tree {
                 .filter(|name| !state.of_resource(name).is_empty())
                 .map(|name| Node::Resource(name.into())),
             Node::Resource(resource) if text == Some(LATEST) => {
-                (!state.of_resource(resource).is_empty())
-                    .then(|| Node::Latest(Arc::clone(resource)))
+                let last = state.of_resource(resource).last();
+                last.map(|snapshot| latest_link(resource, snapshot))
             }
             Node::Resource(resource) => text
                 .and_then(|name| state.find(resource, name))
@@ -302,8 +303,8 @@ impl Tree {
                         .ok()
                         .filter(|id: &SnapshotId| id.to_string() == name)
                 })
-                .filter(|id| state.get(id).is_some())
-                .map(Node::IdLink),
+                .and_then(|id| state.get(&id))
+                .map(|snapshot| id_link(snapshot)),
             Node::ByTag => {
                 let tag = decode_path_name(name);
                 let is_there = !state.with_tag(&tag).is_empty();
@@ -314,17 +315,15 @@ impl Tree {
                 .with_tag(tag)
                 .iter()
                 .find(|snapshot| tag_link_name(snapshot).as_bytes() == name)
-                .map(|snapshot| Node::TagLink(Box::new((Arc::clone(tag), snapshot.manifest.id)))),
+                .map(|snapshot| tag_link(tag, snapshot)),
             Node::Create => {
                 let create = self.create.as_ref().ok_or(Kind::NotFound)?;
                 return create.get(name).map(Node::Draft);
             }
-            Node::Latest(_)
-            | Node::DiskImage(_)
+            Node::DiskImage(_)
             | Node::PartitionImage(..)
             | Node::Information(_)
-            | Node::IdLink(_)
-            | Node::TagLink(_)
+            | Node::Link(_)
             | Node::Draft(_) => return Err(Kind::NotADirectory.into()),
         };
         found.ok_or(Kind::NotFound.into())
@@ -369,10 +368,7 @@ impl Tree {
                 };
                 (0o755, 0, 0, last.ok_or(Kind::NotFound)?.manifest.created_at)
             }
-            Node::Latest(_) | Node::IdLink(_) | Node::TagLink(_) => {
-                let len = link_target(&state, node)?.len() as u64;
-                (0o777, len, 0, self.started_at)
-            }
+            Node::Link(link) => (0o777, link.target.len() as u64, 0, self.started_at),
             Node::Snapshot(id) | Node::Partitions(id) | Node::Partition(id, _) => {
                 let snapshot = state.get(id).ok_or(Kind::NotFound)?;
                 (0o755, 0, 0, snapshot.manifest.created_at)

@@ -121,9 +121,7 @@ impl Tree {
                 (What::Image(OpenImage { image, title }), Caching::Keep)
             }
             Node::Information(id) => (What::Information(self.information(&id)?), Caching::None),
-            Node::Latest(_) | Node::IdLink(_) | Node::TagLink(_) => {
-                return Err(Kind::Invalid.into());
-            }
+            Node::Link(_) => return Err(Kind::Invalid.into()),
             _ => return Err(Kind::IsADirectory.into()),
         };
         Ok((self.keep_open(Open { what }), caching))

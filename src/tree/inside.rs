@@ -355,11 +355,9 @@ impl Tree {
             | Node::ByTag
             | Node::Create
             | Node::Resource(_)
-            | Node::Latest(_)
             | Node::DiskImage(_)
-            | Node::IdLink(_)
             | Node::Tag(_)
-            | Node::TagLink(_)
+            | Node::Link(_)
             | Node::Draft(_) => false,
         }
     }

@@ -241,7 +241,8 @@ impl Tree {
     pub fn read_link(&self, inode: u64) -> Result<Vec<u8>> {
         match self.node(inode)? {
             node @ Node::File(..) => self.read_link_inside(&node),
-            node => directory::link_target(&self.catalog.state(), &node),
+            Node::Link(link) => Ok(link.target.clone().into_bytes()),
+            _ => Err(Kind::Invalid.into()),
         }
     }
 
@@ -384,8 +385,7 @@ impl Tree {
             Node::Partitions(_) | Node::Partition(..) | Node::PartitionImage(..) => FOR_EVER,
             Node::Root | Node::Snapshots | Node::ById | Node::ByTag | Node::Create => FOR_EVER,
             Node::Resource(_) | Node::Snapshot(_) => self.short_lifetime(),
-            Node::Latest(_) | Node::IdLink(_) => Duration::ZERO,
-            Node::Tag(_) | Node::TagLink(_) | Node::Draft(_) => Duration::ZERO,
+            Node::Tag(_) | Node::Link(_) | Node::Draft(_) => Duration::ZERO,
         }
     }
 
@@ -403,21 +403,16 @@ impl Tree {
     /// Returns how long the kernel may remember attributes.
     fn attributes_lifetime(&self, node: &Node) -> Duration {
         match node {
-            Node::DiskImage(_) | Node::Snapshot(_) | Node::File(..) => FOR_EVER,
+            Node::DiskImage(_) | Node::Snapshot(_) | Node::File(..) | Node::Link(_) => FOR_EVER,
             Node::Partitions(_) | Node::Partition(..) | Node::PartitionImage(..) => FOR_EVER,
             // Where it could not be opened, another try may bring more.
             Node::Files(..) if self.is_costly(node, Asked::Node) => Duration::ZERO,
             Node::Files(..) => FOR_EVER,
             Node::Snapshots | Node::ById | Node::ByTag | Node::Resource(_) => self.short_lifetime(),
             // The root tells whether the mount is alive.
-            Node::Root
-            | Node::Create
-            | Node::Latest(_)
-            | Node::Information(_)
-            | Node::IdLink(_)
-            | Node::Tag(_)
-            | Node::TagLink(_)
-            | Node::Draft(_) => Duration::ZERO,
+            Node::Root | Node::Create | Node::Information(_) | Node::Tag(_) | Node::Draft(_) => {
+                Duration::ZERO
+            }
         }
     }
 }

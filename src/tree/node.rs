@@ -13,6 +13,36 @@ pub const ROOT: u64 = 1;
 /// Numbers below this one are given by hand.
 pub(super) const FIRST_HASHED: u64 = 1 << 10;
 
+/// A symbolic link that is not inside an image. Where it leads is part of what it is:
+/// the kernel keeps the target of an inode for good, so another target is another inode.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Link {
+    pub(super) place: LinkPlace,
+    pub(super) target: String,
+}
+
+/// Where a symbolic link is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum LinkPlace {
+    /// `snapshots/<resource>/latest`, by the resource.
+    Latest(Arc<str>),
+    /// `by-id/<id>`.
+    Id(SnapshotId),
+    /// `by-tag/<tag>/<resource>@<snapshot>`, by the display name of the tag.
+    Tag(Arc<str>, SnapshotId),
+}
+
+impl Link {
+    fn number(&self) -> u64 {
+        let target = self.target.as_bytes();
+        match &self.place {
+            LinkPlace::Latest(name) => hash("latest", &[name.as_bytes(), target]),
+            LinkPlace::Id(id) => hash("by-id", &[&id.0, target]),
+            LinkPlace::Tag(tag, id) => hash("by-tag", &[tag.as_bytes(), &id.0, target]),
+        }
+    }
+}
+
 /// A place in the tree. At most 24 bytes: the kernel may hold millions.
 #[derive(Clone, Debug)]
 pub(super) enum Node {
@@ -23,8 +53,6 @@ pub(super) enum Node {
     Create,
     /// `snapshots/<resource>`, by its path name.
     Resource(Arc<str>),
-    /// `snapshots/<resource>/latest`.
-    Latest(Arc<str>),
     /// `snapshots/<resource>/<snapshot>`.
     Snapshot(SnapshotId),
     /// `disk.img` of a snapshot.
@@ -41,12 +69,10 @@ pub(super) enum Node {
     Partition(SnapshotId, u16),
     /// `disk.img` of a partition.
     PartitionImage(SnapshotId, u16),
-    /// `by-id/<id>`.
-    IdLink(SnapshotId),
     /// `by-tag/<tag>`, by the display name.
     Tag(Arc<str>),
-    /// `by-tag/<tag>/<resource>@<snapshot>`.
-    TagLink(Box<(Arc<str>, SnapshotId)>),
+    /// A symbolic link that is not inside an image.
+    Link(Arc<Link>),
     /// `create/<name>`.
     Draft(Arc<Draft>),
 }
@@ -63,7 +89,6 @@ impl Node {
             Self::ByTag => 4,
             Self::Create => 5,
             Self::Resource(name) => hash("resource", &[name.as_bytes()]),
-            Self::Latest(name) => hash("latest", &[name.as_bytes()]),
             Self::Snapshot(id) => hash("snapshot", &[&id.0]),
             Self::DiskImage(id) => hash("disk.img", &[&id.0]),
             Self::Information(id) => hash("snapshot.json", &[&id.0]),
@@ -74,9 +99,8 @@ impl Node {
             Self::PartitionImage(id, index) => {
                 hash("partition image", &[&id.0, &index.to_le_bytes()])
             }
-            Self::IdLink(id) => hash("by-id", &[&id.0]),
             Self::Tag(tag) => hash("tag", &[tag.as_bytes()]),
-            Self::TagLink(link) => hash("by-tag", &[link.0.as_bytes(), &link.1.0]),
+            Self::Link(link) => link.number(),
             Self::Draft(draft) => draft.inode(),
         }
     }
@@ -84,14 +108,13 @@ impl Node {
     /// Tells whether both are the same place.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Resource(one), Self::Resource(other))
-            | (Self::Latest(one), Self::Latest(other))
-            | (Self::Tag(one), Self::Tag(other)) => one == other,
+            (Self::Resource(one), Self::Resource(other)) | (Self::Tag(one), Self::Tag(other)) => {
+                one == other
+            }
             (Self::Snapshot(one), Self::Snapshot(other))
             | (Self::DiskImage(one), Self::DiskImage(other))
             | (Self::Information(one), Self::Information(other))
-            | (Self::Partitions(one), Self::Partitions(other))
-            | (Self::IdLink(one), Self::IdLink(other)) => one == other,
+            | (Self::Partitions(one), Self::Partitions(other)) => one == other,
             (Self::Partition(one, index), Self::Partition(other, other_index))
             | (Self::PartitionImage(one, index), Self::PartitionImage(other, other_index)) => {
                 (one, index) == (other, other_index)
@@ -102,7 +125,7 @@ impl Node {
             (Self::File(one, inode), Self::File(other, other_inode)) => {
                 inode == other_inode && one.key == other.key
             }
-            (Self::TagLink(one), Self::TagLink(other)) => one == other,
+            (Self::Link(one), Self::Link(other)) => one == other,
             (Self::Draft(one), Self::Draft(other)) => Arc::ptr_eq(one, other),
             _ => std::mem::discriminant(self) == std::mem::discriminant(other) && self.is_fixed(),
         }
@@ -120,12 +143,7 @@ impl Node {
     pub(super) fn shows_publications(&self) -> bool {
         matches!(
             self,
-            Self::Snapshots
-                | Self::ById
-                | Self::ByTag
-                | Self::Resource(_)
-                | Self::Latest(_)
-                | Self::Tag(_)
+            Self::Snapshots | Self::ById | Self::ByTag | Self::Resource(_) | Self::Tag(_)
         )
     }
 }

@@ -87,6 +87,41 @@ fn changes_of_another_process_show_within_a_second() {
 }
 
 #[test]
+fn links_follow_what_they_lead_to_though_the_kernel_keeps_targets() {
+    if !can_mount() {
+        return;
+    }
+    let fixture = Fixture::new();
+    let mounted = fixture.mount();
+    let target = |link: &str| {
+        let target = fs::read_link(mounted.path(link)).unwrap();
+        let len = fs::symlink_metadata(mounted.path(link)).unwrap().len();
+        assert_eq!(len, target.as_os_str().len() as u64);
+        target.to_str().unwrap().to_owned()
+    };
+    fs::write(mounted.path("create/web@one"), "data").unwrap();
+    assert_eq!(target("snapshots/web/latest"), "one");
+    let catalog = fixture.catalog();
+    let id = catalog.state().find("web", "one").unwrap().manifest.id;
+    let by_id = format!("by-id/{id}");
+    for _ in 0..2 {
+        assert_eq!(target("snapshots/web/latest"), "one");
+        assert_eq!(target(&by_id), "../snapshots/web/one");
+    }
+    fs::write(mounted.path("create/web@two"), "data").unwrap();
+    assert_eq!(target("snapshots/web/latest"), "two");
+
+    let rename = &mut |labels: &mut tintype::snapshot::Labels| {
+        labels.name = Some("a longer name".to_owned());
+    };
+    catalog.revise(&id, rename).unwrap();
+    wait_for(Duration::from_secs(1), || {
+        target(&by_id) != "../snapshots/web/one"
+    });
+    assert!(mounted.path(&by_id).join("disk.img").exists());
+}
+
+#[test]
 fn directories_are_listed_whole_and_numbers_stay() {
     if !can_mount() {
         return;

@@ -300,11 +300,7 @@ impl Filesystem for Adapter {
         reply: ReplyData,
     ) {
         let turn = self.turns.take();
-        let range = reading::ReadRange {
-            offset,
-            size,
-            may_be_short: reading::may_be_short(flags, lock_owner),
-        };
+        let range = reading::ReadRange::new(offset, size, flags, lock_owner);
         reading::read(&self.tree, &turn, fh, range, reply);
     }
 

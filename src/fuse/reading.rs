@@ -25,10 +25,20 @@ thread_local! {
 /// What a READ asks for.
 #[derive(Clone, Copy)]
 pub(super) struct ReadRange {
-    pub(super) offset: u64,
-    pub(super) size: u32,
+    offset: u64,
+    size: u32,
     /// A short answer is no end of the file.
-    pub(super) may_be_short: bool,
+    may_be_short: bool,
+}
+
+impl ReadRange {
+    pub(super) fn new(offset: u64, size: u32, flags: OpenFlags, owner: Option<LockOwner>) -> Self {
+        Self {
+            offset,
+            size,
+            may_be_short: may_be_short(flags, owner),
+        }
+    }
 }
 
 /// Tells whether a READ is that of a direct reader, who may be answered short. The file
@@ -37,7 +47,7 @@ pub(super) struct ReadRange {
 /// for the end of the file. Only the requests of direct reads themselves have an owner.
 ///
 /// Source: `fuse_send_read`, `fuse_do_readfolio`, `generic_file_read_iter`.
-pub(super) fn may_be_short(flags: OpenFlags, owner: Option<LockOwner>) -> bool {
+fn may_be_short(flags: OpenFlags, owner: Option<LockOwner>) -> bool {
     flags.0 & libc::O_DIRECT != 0 && owner.is_some()
 }
 

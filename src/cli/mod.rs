@@ -19,6 +19,7 @@ mod progress_display;
 pub mod settings;
 mod signals;
 mod stdin;
+mod substitutes;
 mod sys;
 mod table;
 mod view;

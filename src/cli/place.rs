@@ -5,6 +5,7 @@ use super::context::Context;
 use super::error::{Error, Result};
 use super::file_text::escape_bytes;
 use super::output::printable;
+use super::substitutes::SubstituteArguments;
 use crate::base::ReadAt;
 use crate::contents::{Contents, FolderSpill, Follow, View, ViewNode, Volume};
 use crate::filesystem::{self, BlockCache, Metadata, OpenOptions};
@@ -29,6 +30,8 @@ pub struct ImageArguments {
     /// Show one partition alone: its number, or its name like 1-ESP (`tintype inspect`)
     #[arg(long, value_name = "PARTITION")]
     pub partition: Option<String>,
+    #[command(flatten)]
+    pub substitutes: SubstituteArguments,
 }
 
 /// Bytes of an image, and what to call it in messages.
@@ -111,7 +114,7 @@ impl<'a> Opener<'a> {
         Self {
             context,
             arguments,
-            options: open_options(context),
+            options: arguments.substitutes.apply(open_options(context)),
             catalog: None,
             opened: vec![],
         }

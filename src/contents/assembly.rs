@@ -114,7 +114,10 @@ fn candidates(volumes: &[Arc<Volume>]) -> Result<Vec<Candidate>> {
             Err(error) if error.kind() == ErrorKind::Io => return Err(error),
             Err(_) => continue,
         };
-        let (root, fstab) = root_with_fstab(&file_system)?;
+        let (root, fstab) = match root_with_fstab(&file_system)? {
+            (root, Some(fstab)) => own_root(&file_system, root, fstab)?,
+            (root, None) => (root, None),
+        };
         found.push(Candidate {
             volume: Arc::clone(volume),
             file_system,
@@ -141,6 +144,30 @@ fn root_with_fstab(file_system: &Arc<dyn FileSystem>) -> Result<(NodeId, Option<
         }
     }
     Ok((default, None))
+}
+
+/// Returns the root that the table of a file system asks for, with the table that is
+/// there: an old one may lie beside the subvolume that is the root.
+fn own_root(
+    file_system: &Arc<dyn FileSystem>,
+    root: NodeId,
+    fstab: Vec<Line>,
+) -> Result<(NodeId, Option<Vec<Line>>)> {
+    let line = fstab.iter().find(|line| line.place == b"/");
+    let Some(selector) = line.and_then(|line| selector(line).ok()) else {
+        return Ok((root, Some(fstab)));
+    };
+    let asked_for = match selector {
+        RootSelector::Default => None,
+        selector => View::root_like(file_system, &selector)?,
+    };
+    if let Some(other) = asked_for.filter(|other| *other != root) {
+        let view = View::plain(Arc::clone(file_system), other);
+        if let Some(bytes) = view.read_small(b"etc/fstab", fstab::FSTAB_LEN_MAX)? {
+            return Ok((other, Some(fstab::parse(&bytes))));
+        }
+    }
+    Ok((root, Some(fstab)))
 }
 
 /// Returns the root, and what a person should know about the choice.

@@ -7,7 +7,7 @@ use super::content::BUFFER_LEN;
 use super::error::{Error, Result};
 use super::file::{Item, NewFile};
 use super::folder::Folder;
-use super::links::{Known, Links};
+use super::links::{HardLinks, Known, Links};
 use super::report::{Counters, Report, Totals, count};
 use super::walk::{Found, Step, Walk};
 use super::{special, target};
@@ -79,10 +79,12 @@ pub(super) struct Shared<'a> {
     pub(super) options: &'a CopyOptions,
     pub(super) report: &'a dyn Report,
     pub(super) progress: &'a Progress,
-    pub(super) links: Mutex<Links>,
+    pub(super) links: &'a Mutex<Links>,
     pub(super) counters: Counters,
-    /// The directory that paths are relative to; none while one file is copied.
-    root: Option<OwnedFd>,
+    /// The directory of the target that links are remembered from, and the name in it of
+    /// what is copied: empty if it goes into the directory itself.
+    root: OwnedFd,
+    own_name: Vec<u8>,
     fatal: Mutex<Option<Error>>,
     stops: AtomicBool,
     next_temporary: AtomicU64,
@@ -112,14 +114,22 @@ impl Shared<'_> {
     /// Removes the links to a file that failed.
     pub(super) fn remove_links(&self, node: ViewNode) {
         let made = self.links.lock().fail(node);
-        let Some(root) = &self.root else { return };
         for path in made {
             let (folder, name) = target::split_path(&path);
-            let removed =
-                target::open_below(root, folder).and_then(|folder| target::make_room(folder, name));
+            let removed = target::open_below(&self.root, folder)
+                .and_then(|folder| target::make_room(folder, name));
             let error = removed.err().unwrap_or(Error::SameFile);
-            self.failed(&path, error);
+            let below = path.strip_prefix(self.own_name.as_slice());
+            let below = below.map(|path| path.strip_prefix(b"/").unwrap_or(path));
+            self.failed(below.unwrap_or(&path), error);
         }
+    }
+
+    /// Returns where something lies from the root, which is at `path` of what is copied.
+    fn path_from_root(&self, path: &[u8]) -> Vec<u8> {
+        let parts = [self.own_name.as_slice(), path];
+        let parts: Vec<&[u8]> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        parts.join(&b'/')
     }
 }
 
@@ -133,6 +143,7 @@ enum Work<'a> {
 }
 
 /// Copies a file or a tree. What fails alone is told to `report`, and the rest goes on.
+/// `links` is what copies of the same view into the same directory have met before.
 ///
 /// # Errors
 ///
@@ -142,46 +153,42 @@ enum Work<'a> {
 pub fn copy(
     source: Source<'_>,
     target: Target,
+    links: &HardLinks,
     options: &CopyOptions,
     report: &dyn Report,
     progress: &Progress,
 ) -> Result<Totals> {
     let metadata = source.view.metadata(source.node)?;
-    let mut shared = Shared {
-        view: source.view,
-        options,
-        report,
-        progress,
-        links: Mutex::default(),
-        counters: Counters::default(),
-        root: None,
-        fatal: Mutex::new(None),
-        stops: AtomicBool::new(false),
-        next_temporary: AtomicU64::new(0),
-    };
     let is_tree = metadata.file_type == FileType::Directory;
     let mut is_new = false;
-    let (folder, name) = match target {
+    let (root, own_name, folder) = match target {
         Target::Named { folder, name } if is_tree => {
-            let (folder, is_made) = target::make_folder(&folder, &name)?;
+            let (below, is_made) = target::make_folder(&folder, &name)?;
             is_new = is_made;
-            (folder, vec![])
+            (folder, name, below)
         }
-        Target::Named { folder, name } => (folder, name),
-        Target::Into(folder) if is_tree => (folder, vec![]),
+        Target::Named { folder, name } => (again(&folder)?, name, folder),
+        Target::Into(folder) if is_tree => (again(&folder)?, vec![], folder),
         Target::Into(_) => {
             return Err(Error::Exists {
                 what: "a directory",
             });
         }
     };
-    if is_tree {
-        let root = folder.try_clone().map_err(|source| Error::Target {
-            action: "opening the directory again",
-            source,
-        })?;
-        shared.root = Some(root);
-    }
+    let name = if is_tree { vec![] } else { own_name.clone() };
+    let shared = Shared {
+        view: source.view,
+        options,
+        report,
+        progress,
+        links: &links.table,
+        counters: Counters::default(),
+        root,
+        own_name,
+        fatal: Mutex::new(None),
+        stops: AtomicBool::new(false),
+        next_temporary: AtomicU64::new(0),
+    };
     let own = is_tree.then_some((source.node, metadata, is_new));
     let found = Found {
         name,
@@ -196,6 +203,13 @@ pub fn copy(
         return Err(Error::Interrupted);
     }
     Ok(shared.counters.totals())
+}
+
+fn again(folder: &OwnedFd) -> Result<OwnedFd> {
+    folder.try_clone().map_err(|source| Error::Target {
+        action: "opening the directory again",
+        source,
+    })
 }
 
 fn run<'a>(
@@ -302,15 +316,14 @@ impl<'a> Giver<'a> {
         };
         let metadata = &item.metadata;
         let is_regular = metadata.file_type == FileType::Regular;
-        let has_links = shared.root.is_some() && shared.options.links && metadata.link_count > 1;
+        let has_links = shared.options.links && metadata.link_count > 1;
         if has_links {
             if self.link(&item) {
                 return;
             }
-            shared
-                .links
-                .lock()
-                .begin(item.node, path, metadata.link_count);
+            let path = shared.path_from_root(path);
+            let count = metadata.link_count;
+            shared.links.lock().begin(item.node, &path, count);
             if !is_regular {
                 self.make_linked(&item);
                 return;
@@ -364,10 +377,13 @@ impl<'a> Giver<'a> {
     /// Makes a further name of a file that is there; false if this is the first one.
     fn link(&self, item: &Item<'a>) -> bool {
         let shared = self.shared;
+        let own_path = shared.path_from_root(&item.path);
         let known = shared.links.lock().meet(item.node);
         let result = match known {
             Known::Nothing => return false,
             Known::Failed => Err(Error::SameFile),
+            // It was copied twice: making room for the link would remove what it links to.
+            Known::At(first) if shared.options.force && first == own_path => Ok(()),
             Known::At(first) => match self.link_to(&first, item) {
                 // The target takes no more links to one file: the next name is a copy.
                 Err(Error::Target { source, .. })
@@ -390,11 +406,8 @@ impl<'a> Giver<'a> {
 
     fn link_to(&self, first: &[u8], item: &Item<'a>) -> Result<()> {
         let shared = self.shared;
-        let Some(root) = &shared.root else {
-            return Err(Error::Fault);
-        };
         let (folder, name) = target::split_path(first);
-        let from = target::open_below(root, folder)?;
+        let from = target::open_below(&shared.root, folder)?;
         let (to, to_name) = (&item.folder.fd, item.name.as_slice());
         let linked = target::make_or_replace(
             to,
@@ -411,11 +424,17 @@ impl<'a> Giver<'a> {
                 Err(Error::SameFile)
             }
             Err(error) => Err(error),
-            Ok(()) if shared.links.lock().made(item.node, &item.path) => Ok(()),
+            Ok(()) if self.has_linked(item) => Ok(()),
             Ok(()) => {
                 target::make_room(to, to_name)?;
                 Err(Error::SameFile)
             }
         }
+    }
+
+    /// Remembers a link; false if its file failed meanwhile.
+    fn has_linked(&self, item: &Item<'a>) -> bool {
+        let path = self.shared.path_from_root(&item.path);
+        self.shared.links.lock().made(item.node, &path)
     }
 }

@@ -2,7 +2,34 @@
 //! hard links to it at once, while it is filled. If it fails, they go with it.
 
 use crate::contents::ViewNode;
+use parking_lot::Mutex;
 use std::collections::HashMap;
+
+/// The files with several names that copies out of one view into one directory have met:
+/// what one copy has made, a later one links to.
+#[derive(Default)]
+pub struct HardLinks {
+    pub(super) table: Mutex<Links>,
+}
+
+impl HardLinks {
+    /// Returns a table for several copies, in which the same name may come again. Takes
+    /// memory in proportion to all files with several names.
+    pub fn lasting() -> Self {
+        Self {
+            table: Mutex::new(Links {
+                forgets_never: true,
+                ..Links::default()
+            }),
+        }
+    }
+}
+
+impl std::fmt::Debug for HardLinks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HardLinks").finish_non_exhaustive()
+    }
+}
 
 enum State {
     /// It is being filled, and these links to it were made.
@@ -33,6 +60,7 @@ pub(super) enum Known {
 #[derive(Default)]
 pub(super) struct Links {
     by_node: HashMap<ViewNode, Link>,
+    forgets_never: bool,
 }
 
 impl Links {
@@ -93,7 +121,8 @@ impl Links {
     }
 
     fn forget_if_met(&mut self, node: ViewNode) {
-        if self.by_node.get(&node).is_some_and(|link| link.left == 0) {
+        let is_met = self.by_node.get(&node).is_some_and(|link| link.left == 0);
+        if is_met && !self.forgets_never {
             self.by_node.remove(&node);
         }
     }

@@ -25,6 +25,7 @@ mod walk;
 pub use acl::{AclEntry, AclTag, acl_text, parse_acl};
 pub use copy::{CopyOptions, Source, Target, copy};
 pub use error::{Error, Result};
+pub use links::HardLinks;
 pub use measure::measure;
 pub use report::{Property, Report, Totals};
 pub use tar::write_tar;

@@ -89,6 +89,31 @@ impl Spill for NoSpill {
     }
 }
 
+/// What is shown of files where the format does not say it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Substitutes {
+    /// The owner that formats without owners show.
+    pub user: u32,
+    /// The group that formats without groups show.
+    pub group: u32,
+    /// The bits that formats without modes do not show, of 0777.
+    pub umask: u16,
+    /// The code page of short names of FAT.
+    pub code_page: CodePage,
+}
+
+impl Default for Substitutes {
+    /// Files of root that only root may write.
+    fn default() -> Self {
+        Self {
+            user: 0,
+            group: 0,
+            umask: 0o022,
+            code_page: CodePage::default(),
+        }
+    }
+}
+
 /// What a reader needs beside the image.
 #[derive(Clone)]
 pub struct OpenOptions {
@@ -96,27 +121,17 @@ pub struct OpenOptions {
     pub cache: Arc<BlockCache>,
     /// Where a large replay goes.
     pub spill: Arc<dyn Spill>,
-    /// The owner that formats without owners show.
-    pub default_user: u32,
-    /// The group that formats without groups show.
-    pub default_group: u32,
-    /// The bits that formats without modes do not show, of 0777.
-    pub umask: u16,
-    /// The code page of short names of FAT.
-    pub code_page: CodePage,
+    /// What is shown of files where the format does not say it.
+    pub substitutes: Substitutes,
 }
 
 impl OpenOptions {
-    /// Returns options with this cache, no spilling, and files of root that only root
-    /// may write.
+    /// Returns options with this cache, no spilling, and the usual substitutes.
     pub fn new(cache: Arc<BlockCache>) -> Self {
         Self {
             cache,
             spill: Arc::new(NoSpill),
-            default_user: 0,
-            default_group: 0,
-            umask: 0o022,
-            code_page: CodePage::default(),
+            substitutes: Substitutes::default(),
         }
     }
 }

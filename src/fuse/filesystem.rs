@@ -248,8 +248,7 @@ impl Filesystem for Adapter {
 
     fn open(&self, _req: &Request, inode: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let _turn = self.turns.take();
-        let is_direct = flags.0 & libc::O_DIRECT != 0;
-        let work = move |tree: &Arc<Tree>| tree.open_file(inode.0, writes(flags), is_direct);
+        let work = move |tree: &Arc<Tree>| tree.open_file(inode.0, writes(flags));
         let accept = |reply: ReplyOpen, (handle, caching)| {
             let flags = match caching {
                 // Closing what cannot be written to is nobody's business.
@@ -296,12 +295,13 @@ impl Filesystem for Adapter {
         fh: FileHandle,
         offset: u64,
         size: u32,
-        _flags: OpenFlags,
-        _lock_owner: Option<LockOwner>,
+        flags: OpenFlags,
+        lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
         let turn = self.turns.take();
-        reading::read(&self.tree, &turn, fh, offset, size, reply);
+        let range = reading::ReadRange::new(offset, size, flags, lock_owner);
+        reading::read(&self.tree, &turn, fh, range, reply);
     }
 
     fn write(

@@ -14,14 +14,22 @@ use std::time::Duration;
 /// `.` and `..` come first in a directory.
 const DOTS: u64 = 2;
 
-/// A reply that takes entries until it is full.
+/// A reply that takes entries until it is full. What was added sets `has_any` at once:
+/// the reply has to go out then, whatever follows.
 trait Fill {
     /// Adds what is the directory itself (or the one above); true if there was no room.
     fn add_own(&mut self, own: &Attributes, place: u64, name: &str) -> bool;
-    /// Adds an entry of a directory outside of images.
-    fn add_listed(&mut self, tree: &Tree, entry: &DirEntry, place: u64) -> bool;
+    /// Adds an entry of a directory outside of images; true if there was no room.
+    fn add_listed(&mut self, tree: &Tree, entry: &DirEntry, place: u64, has_any: &mut bool)
+    -> bool;
     /// Adds the entries of a directory inside an image.
-    fn add_inside(&mut self, tree: &Tree, folder: &Folder, place: u64) -> (bool, Result<()>);
+    fn add_inside(
+        &mut self,
+        tree: &Tree,
+        folder: &Folder,
+        place: u64,
+        has_any: &mut bool,
+    ) -> Result<()>;
     fn finish(self);
     fn refuse(self, errno: Errno);
 }
@@ -31,23 +39,35 @@ impl Fill for ReplyDirectory {
         self.add(INodeNo(own.inode), place, FileType::Directory, name)
     }
 
-    fn add_listed(&mut self, _tree: &Tree, entry: &DirEntry, place: u64) -> bool {
+    fn add_listed(
+        &mut self,
+        _tree: &Tree,
+        entry: &DirEntry,
+        place: u64,
+        has_any: &mut bool,
+    ) -> bool {
         let name = OsStr::from_bytes(&entry.name);
-        self.add(INodeNo(entry.inode), place, file_type(entry.kind), name)
+        let is_full = self.add(INodeNo(entry.inode), place, file_type(entry.kind), name);
+        *has_any |= !is_full;
+        is_full
     }
 
-    fn add_inside(&mut self, tree: &Tree, folder: &Folder, place: u64) -> (bool, Result<()>) {
-        let mut has_any = false;
-        let read = folder.read(tree, place, &mut |entry| {
+    fn add_inside(
+        &mut self,
+        tree: &Tree,
+        folder: &Folder,
+        place: u64,
+        has_any: &mut bool,
+    ) -> Result<()> {
+        folder.read(tree, place, &mut |entry| {
             let name = OsStr::from_bytes(entry.name);
             let next = entry.next.saturating_add(DOTS);
             if self.add(INodeNo(entry.inode), next, file_type(entry.kind), name) {
                 return ControlFlow::Break(());
             }
-            has_any = true;
+            *has_any = true;
             ControlFlow::Continue(())
-        });
-        (has_any, read)
+        })
     }
 
     fn finish(self) {
@@ -67,24 +87,39 @@ impl Fill for ReplyDirectoryPlus {
         self.add(own.ino, place, name, &lifetime, &own, Generation(0))
     }
 
-    fn add_listed(&mut self, tree: &Tree, listed: &DirEntry, place: u64) -> bool {
-        match tree.look_up_listed(listed) {
-            Ok(entry) => add_entry(self, tree, &listed.name, place, &entry),
-            // It may be gone since the directory was opened.
-            Err(_) => false,
+    fn add_listed(
+        &mut self,
+        tree: &Tree,
+        listed: &DirEntry,
+        place: u64,
+        has_any: &mut bool,
+    ) -> bool {
+        // It may be gone since the directory was opened.
+        let Ok(entry) = tree.look_up_listed(listed) else {
+            return false;
+        };
+        let is_full = add_entry(self, &listed.name, place, &entry);
+        if is_full {
+            tree.forget(entry.attributes.inode, 1);
         }
+        *has_any |= !is_full;
+        is_full
     }
 
-    fn add_inside(&mut self, tree: &Tree, folder: &Folder, place: u64) -> (bool, Result<()>) {
-        let mut has_any = false;
-        let read = folder.read_with_attributes(tree, place, &mut |name, next, entry| {
-            if add_entry(self, tree, name, next.saturating_add(DOTS), entry) {
+    fn add_inside(
+        &mut self,
+        tree: &Tree,
+        folder: &Folder,
+        place: u64,
+        has_any: &mut bool,
+    ) -> Result<()> {
+        folder.read_with_attributes(tree, place, &mut |name, next, entry| {
+            if add_entry(self, name, next.saturating_add(DOTS), entry) {
                 return ControlFlow::Break(());
             }
-            has_any = true;
+            *has_any = true;
             ControlFlow::Continue(())
-        });
-        (has_any, read)
+        })
     }
 
     fn finish(self) {
@@ -96,23 +131,12 @@ impl Fill for ReplyDirectoryPlus {
     }
 }
 
-/// Adds an entry that was looked up, or takes the look-up back: true if there was no
-/// room.
-fn add_entry(
-    reply: &mut ReplyDirectoryPlus,
-    tree: &Tree,
-    name: &[u8],
-    place: u64,
-    entry: &Entry,
-) -> bool {
+/// Adds an entry that was looked up: true if there was no room.
+fn add_entry(reply: &mut ReplyDirectoryPlus, name: &[u8], place: u64, entry: &Entry) -> bool {
     let lifetime = entry.name_lifetime.min(entry.attributes_lifetime);
     let name = OsStr::from_bytes(name);
     let found = attributes(&entry.attributes);
-    let is_full = reply.add(found.ino, place, name, &lifetime, &found, Generation(0));
-    if is_full {
-        tree.forget(found.ino.0, 1);
-    }
-    is_full
+    reply.add(found.ino, place, name, &lifetime, &found, Generation(0))
 }
 
 /// Answers READDIR.
@@ -138,20 +162,38 @@ pub(super) fn list_with_attributes(
 }
 
 fn answer(tree: &Tree, inode: INodeNo, fh: FileHandle, offset: u64, mut reply: impl Fill) {
+    let mut has_any = false;
     let filled = catch_unwind(AssertUnwindSafe(|| {
-        fill(tree, inode.0, fh.0, offset, &mut reply)
+        fill(tree, inode.0, fh.0, offset, &mut reply, &mut has_any)
     }));
-    match filled {
-        Ok(Ok(())) => reply.finish(),
-        Ok(Err(error)) => reply.refuse(errno(&error)),
+    let failed = match filled {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => {
+            log::debug!("listing {inode}: {error}");
+            Some(errno(&error))
+        }
         Err(_) => {
             log::error!("a request ended in a fault of the program (see above)");
-            reply.refuse(Errno::EIO);
+            Some(Errno::EIO)
         }
+    };
+    match failed {
+        // What was read before the damage, or the fault, goes out first: its look-ups are
+        // counted, and only what the kernel has got will it forget. The next request
+        // begins at the damage and gets the error.
+        Some(errno) if !has_any => reply.refuse(errno),
+        Some(_) | None => reply.finish(),
     }
 }
 
-fn fill(tree: &Tree, inode: u64, handle: u64, offset: u64, reply: &mut impl Fill) -> Result<()> {
+fn fill(
+    tree: &Tree,
+    inode: u64,
+    handle: u64,
+    offset: u64,
+    reply: &mut impl Fill,
+    has_any: &mut bool,
+) -> Result<()> {
     let open = tree.opened(handle)?;
     let mut own = Attributes::directory();
     own.inode = inode;
@@ -161,18 +203,17 @@ fn fill(tree: &Tree, inode: u64, handle: u64, offset: u64, reply: &mut impl Fill
         }
     }
     let start = offset.saturating_sub(DOTS);
-    match open.as_folder() {
-        Some(folder) => match reply.add_inside(tree, folder, start) {
-            // What was read before the damage goes out first; the next request begins
-            // at the damage and gets the error.
-            (true, _) => Ok(()),
-            (false, read) => read.map_err(|error| {
-                log::debug!("listing {inode}: {error}");
-                error
-            }),
-        },
-        None => fill_listed(tree, &listing(tree, &open, inode, offset)?, start, reply),
+    if let Some(folder) = open.as_folder() {
+        return reply.add_inside(tree, folder, start, has_any);
     }
+    let listing = listing(tree, &open, inode, offset)?;
+    let first = usize::try_from(start).unwrap_or(usize::MAX);
+    for (place, entry) in (start + DOTS + 1..).zip(listing.entries(first)) {
+        if reply.add_listed(tree, &entry, place, has_any) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Returns what a directory outside of images shows; read from the beginning, as it is
@@ -184,14 +225,4 @@ fn listing(tree: &Tree, open: &Open, inode: u64, offset: u64) -> Result<Listing>
     }
     open.rewind(tree.list(inode)?);
     open.listing()
-}
-
-fn fill_listed(tree: &Tree, listing: &Listing, start: u64, reply: &mut impl Fill) -> Result<()> {
-    let first = usize::try_from(start).unwrap_or(usize::MAX);
-    for (place, entry) in (start + DOTS + 1..).zip(listing.entries(first)) {
-        if reply.add_listed(tree, &entry, place) {
-            break;
-        }
-    }
-    Ok(())
 }

@@ -1,6 +1,7 @@
 //! The life of a mount: from the first request answered to the last draft written
 //! down.
 
+use crate::filesystem::Substitutes;
 use crate::fuse::filesystem::Adapter;
 use crate::fuse::mount_point::{self, Refusal};
 use crate::fuse::turns::Turns;
@@ -38,6 +39,8 @@ pub struct MountOptions {
     pub block_cache_len_bytes: u64,
     /// Where a log goes that is too large to be replayed in memory: a folder on a disk.
     pub spill_folder: PathBuf,
+    /// What is shown of files where the format does not say it.
+    pub substitutes: Substitutes,
     /// For tests: how much later than it came RELEASE is handled.
     pub release_delay: Duration,
     /// For tests: reading anything of this name inside an image is a fault.
@@ -45,7 +48,8 @@ pub struct MountOptions {
 }
 
 impl MountOptions {
-    /// Returns the usual options for this place.
+    /// Returns the usual options for this place. Files without owners belong to this
+    /// process.
     pub fn new(mount_point: impl Into<PathBuf>) -> Self {
         Self {
             mount_point: mount_point.into(),
@@ -54,6 +58,11 @@ impl MountOptions {
             read_only: false,
             block_cache_len_bytes: 32 << 20,
             spill_folder: PathBuf::from("/var/tmp"),
+            substitutes: Substitutes {
+                user: rustix::process::geteuid().as_raw(),
+                group: rustix::process::getegid().as_raw(),
+                ..Substitutes::default()
+            },
             release_delay: Duration::ZERO,
             fault_at: None,
         }
@@ -150,6 +159,7 @@ pub fn mount(catalog: &Arc<Catalog>, options: &MountOptions) -> Result<MountHand
         is_read_only: options.read_only,
         block_cache_len_bytes: options.block_cache_len_bytes,
         spill_folder: options.spill_folder.clone(),
+        substitutes: options.substitutes,
         fault_at: options.fault_at.clone(),
     };
     let tree = Tree::open(Arc::clone(catalog), tree_options)?;

@@ -82,7 +82,7 @@ impl Tree {
         while copied < len {
             let want = usize::try_from((len - copied).min(STEP_LEN)).unwrap_or(0);
             let part = bytes.get_mut(..want).unwrap_or_default();
-            let count = self.read(range.source, range.source_offset + copied, part)?;
+            let count = self.read(range.source, range.source_offset + copied, part, false)?;
             if count == 0 {
                 break;
             }

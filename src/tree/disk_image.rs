@@ -6,7 +6,6 @@ use crate::base::{
     BLOCK_LEN_BYTES, ByteLen, ByteOffset, ChunkId, ReadAt, block_count_for, block_of,
 };
 use crate::image::Image;
-use crate::store::Store;
 use crate::tree::{Kind, Result};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -54,66 +53,77 @@ impl Damage {
 #[derive(Debug)]
 pub(super) struct OpenImage {
     pub(super) image: Image,
-    /// The opener asked for O_DIRECT, where a short answer is no end of the file.
-    pub(super) is_direct: bool,
     /// How messages name it.
     pub(super) title: String,
 }
 
 impl OpenImage {
-    /// Fills the start of `target`; shorter only at the end of the image, or up to
-    /// the damage for a direct reader.
+    /// Fills the start of `target`; shorter only at the end of the image.
     pub(super) fn read(
         &self,
-        store: &Store,
         damage: &Damage,
         offset: ByteOffset,
         target: &mut [u8],
     ) -> Result<usize> {
+        let target = self.clip(offset, target);
+        match self.try_read(damage, offset, target)? {
+            None => Ok(target.len()),
+            Some(_) => Err(Kind::Damaged.into()),
+        }
+    }
+
+    /// The same, but up to the damage if there is some: an error only at it.
+    pub(super) fn read_up_to_damage(
+        &self,
+        damage: &Damage,
+        offset: ByteOffset,
+        target: &mut [u8],
+    ) -> Result<usize> {
+        let mut rest = self.clip(offset, target);
+        // Before damage that is known there may be some that is not.
+        while let Some(place) = self.try_read(damage, offset, rest)? {
+            let whole = usize::try_from(place.saturating_sub(offset)).unwrap_or(usize::MAX);
+            rest = rest.get_mut(..whole).unwrap_or_default();
+            if rest.is_empty() {
+                return Err(Kind::Damaged.into());
+            }
+        }
+        Ok(rest.len())
+    }
+
+    /// Returns what of `target` lies inside the image.
+    fn clip<'a>(&self, offset: ByteOffset, target: &'a mut [u8]) -> &'a mut [u8] {
         let left = ReadAt::len(&self.image).saturating_sub(offset);
         let count = usize::try_from(left)
             .unwrap_or(usize::MAX)
             .min(target.len());
-        let target = target.get_mut(..count).unwrap_or_default();
-        if target.is_empty() {
-            return Ok(0);
-        }
-        let error = match self.known_damage(damage, offset, target.len()) {
-            Ok(None) => match self.image.read(offset, target) {
-                Ok(()) => return Ok(count),
-                Err(error) => Some(error),
-            },
-            Ok(Some(_)) => None,
-            Err(error) => return Err(error),
-        };
-        let damaged_at = match error {
-            Some(error) if error.kind() == crate::store::Kind::Corrupt => {
-                match self.find_damage(store, damage, offset, target.len(), &error)? {
-                    Some(place) => place,
-                    // The map itself is damaged.
-                    None => return Err(error.into()),
-                }
-            }
-            Some(error) => return Err(error.into()),
-            None => match self.known_damage(damage, offset, target.len())? {
-                Some(place) => place,
-                None => offset,
-            },
-        };
-        self.read_up_to(damaged_at, offset, target)
+        target.get_mut(..count).unwrap_or_default()
     }
 
-    fn read_up_to(&self, damaged_at: u64, offset: u64, target: &mut [u8]) -> Result<usize> {
-        let whole = usize::try_from(damaged_at.saturating_sub(offset)).unwrap_or(usize::MAX);
-        let Some(part) = target.get_mut(..whole).filter(|part| !part.is_empty()) else {
-            return Err(Kind::Damaged.into());
-        };
-        // A short answer to a buffered reader would be the end of the file to him.
-        if !self.is_direct {
-            return Err(Kind::Damaged.into());
+    /// Fills `target`, or returns where the first damage in it is.
+    fn try_read(
+        &self,
+        damage: &Damage,
+        offset: ByteOffset,
+        target: &mut [u8],
+    ) -> Result<Option<ByteOffset>> {
+        if target.is_empty() {
+            return Ok(None);
         }
-        self.image.read(offset, part)?;
-        Ok(whole)
+        if let Some(place) = self.known_damage(damage, offset, target.len())? {
+            return Ok(Some(place));
+        }
+        let error = match self.image.read(offset, target) {
+            Ok(()) => return Ok(None),
+            Err(error) => error,
+        };
+        if error.kind() == crate::store::Kind::Corrupt
+            && let Some(place) = self.find_damage(damage, offset, target.len(), &error)?
+        {
+            return Ok(Some(place));
+        }
+        // The map itself is damaged, or the disk failed.
+        Err(error.into())
     }
 
     /// Returns where in the range a chunk lies that is known to be damaged.
@@ -130,7 +140,6 @@ impl OpenImage {
     /// Finds and reports the chunks of the range that cannot be read.
     fn find_damage(
         &self,
-        store: &Store,
         damage: &Damage,
         offset: u64,
         len: usize,
@@ -139,7 +148,7 @@ impl OpenImage {
         let blocks = block_of(offset)..block_count_for(offset + len as u64);
         let mut first = None;
         for extent in self.image.extents(blocks)? {
-            if store.reader().read(&extent.chunk).is_ok() {
+            if self.image.store().reader().read(&extent.chunk).is_ok() {
                 continue;
             }
             let start = extent.image_block * BLOCK_LEN_BYTES;
@@ -170,8 +179,7 @@ impl ReadAt for GuardedImage {
     }
 
     fn read_exact_at(&self, offset: ByteOffset, target: &mut [u8]) -> io::Result<()> {
-        let store = self.open.image.store();
-        let read = self.open.read(store, &self.damage, offset, target);
+        let read = self.open.read(&self.damage, offset, target);
         match read {
             Ok(count) if count == target.len() => Ok(()),
             Ok(_) => Err(io::ErrorKind::UnexpectedEof.into()),

@@ -95,7 +95,7 @@ impl Tree {
     }
 
     /// Opens a file. Returns the handle, and how the kernel should treat it.
-    pub fn open_file(&self, inode: u64, writes: bool, is_direct: bool) -> Result<(u64, Caching)> {
+    pub fn open_file(&self, inode: u64, writes: bool) -> Result<(u64, Caching)> {
         let (what, caching) = match self.node(inode)? {
             Node::Draft(draft) => {
                 return Ok((self.keep_open(Open::draft(draft, writes)), Caching::None));
@@ -118,14 +118,7 @@ impl Tree {
                 let snapshot = self.snapshot(&id)?;
                 let title = format!("{}@{}", snapshot.manifest.resource, snapshot.path_name);
                 let image = self.catalog.image(&snapshot);
-                (
-                    What::Image(OpenImage {
-                        image,
-                        is_direct,
-                        title,
-                    }),
-                    Caching::Keep,
-                )
+                (What::Image(OpenImage { image, title }), Caching::Keep)
             }
             Node::Information(id) => (What::Information(self.information(&id)?), Caching::None),
             Node::Link(_) => return Err(Kind::Invalid.into()),
@@ -168,11 +161,21 @@ impl Tree {
         }
     }
 
-    /// Fills the start of `target`; shorter only at the end of the file, or for direct
-    /// readers up to a damaged place.
-    pub fn read(&self, handle: u64, offset: ByteOffset, target: &mut [u8]) -> Result<usize> {
+    /// Fills the start of `target`; shorter only at the end of the file or, if that
+    /// `may_be_short`, in front of a damaged place of an image.
+    pub fn read(
+        &self,
+        handle: u64,
+        offset: ByteOffset,
+        target: &mut [u8],
+        may_be_short: bool,
+    ) -> Result<usize> {
         match &self.opened(handle)?.what {
-            What::Image(image) => image.read(self.catalog.store(), &self.damage, offset, target),
+            What::Image(image) if may_be_short => {
+                image.read_up_to_damage(&self.damage, offset, target)
+            }
+            What::Image(image) => image.read(&self.damage, offset, target),
+            What::PartitionImage(image) if may_be_short => image.read_up_to_damage(offset, target),
             What::File(file) => file.read(self, offset, target),
             What::PartitionImage(image) => image.read(offset, target),
             What::Draft { draft, .. } => draft.read(offset, target),
@@ -189,12 +192,6 @@ impl Tree {
             }
             What::Directory(_) | What::Folder(_) => Err(Kind::IsADirectory.into()),
         }
-    }
-
-    /// Tells whether a short answer to a read of this handle is no end of the file.
-    pub fn may_be_short(&self, handle: u64) -> bool {
-        self.opened(handle)
-            .is_ok_and(|open| open.as_image().is_some_and(|image| image.is_direct))
     }
 
     /// Returns the first byte at or after `offset` that is data (or in a hole).

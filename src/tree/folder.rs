@@ -28,11 +28,24 @@ pub struct FolderEntry<'a> {
 }
 
 /// Takes the name of an entry, the place behind it, and what a look-up shows of it;
-/// `Break` ends the listing.
+/// `Break` ends the listing, and this entry was not taken.
 pub type EntryVisitor<'a> = dyn FnMut(&[u8], u64, &Entry) -> ControlFlow<()> + 'a;
 
 /// Places in directories end here: see [`DirCursor`].
 const PLACE_END: u64 = 1 << 62;
+
+/// A look-up that was counted for somebody who has not got it yet: taken back when this
+/// is dropped, also by a panic.
+struct Counted<'a> {
+    tree: &'a Tree,
+    inode: u64,
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.tree.forget(self.inode, 1);
+    }
+}
 
 impl Folder {
     /// Gives the entries from `place` on to `visit`; 0 is the beginning.
@@ -52,6 +65,7 @@ impl Folder {
         let read = folder
             .view()
             .read_dir(folder.at, DirCursor(place), &mut |entry| {
+                tree.fail_at(entry.name.bytes());
                 let inode = if folder.space.has(entry.node) {
                     folder.space.number(entry.node.node.inode)
                 } else {
@@ -72,8 +86,8 @@ impl Folder {
         tree.reported(&folder.space, read)
     }
 
-    /// Gives the entries from `place` on to `visit`, each looked up and counted. One
-    /// whose attributes cannot be read comes with none, for now.
+    /// Gives the entries from `place` on to `visit`, each looked up, and counted if it is
+    /// taken. One whose attributes cannot be read comes with none, for now.
     ///
     /// # Errors
     ///
@@ -99,12 +113,20 @@ impl Folder {
                     Err(_) => (Attributes::unknown(kind), Duration::ZERO),
                 };
                 attributes.inode = tree.nodes.hold(&tree.node_inside(folder, found.node));
+                let counted = Counted {
+                    tree,
+                    inode: attributes.inode,
+                };
                 let entry = Entry {
                     attributes,
                     name_lifetime: lifetime,
                     attributes_lifetime: lifetime,
                 };
-                visit(found.name.bytes(), found.next.0, &entry)
+                let flow = visit(found.name.bytes(), found.next.0, &entry);
+                if flow.is_continue() {
+                    std::mem::forget(counted);
+                }
+                flow
             });
         tree.reported(&folder.space, read)
     }

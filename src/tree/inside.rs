@@ -112,7 +112,6 @@ impl Tree {
             let snapshot = self.snapshot(id)?;
             let open = OpenImage {
                 image: self.catalog.image(&snapshot),
-                is_direct: false,
                 title: format!("{}@{}", snapshot.manifest.resource, snapshot.path_name),
             };
             Ok((open, Arc::clone(&self.damage)))

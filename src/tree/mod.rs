@@ -91,6 +91,8 @@ pub struct TreeOptions {
     pub block_cache_len_bytes: u64,
     /// Where a large replay goes.
     pub spill_folder: PathBuf,
+    /// What is shown of files where the format does not say it.
+    pub substitutes: filesystem::Substitutes,
     /// For tests: reading anything of this name inside an image is a fault.
     pub fault_at: Option<Vec<u8>>,
 }
@@ -139,8 +141,7 @@ impl Tree {
         let cache_len = usize::try_from(options.block_cache_len_bytes).unwrap_or(usize::MAX);
         let inside = Inside::new(OpenContents::new(filesystem::OpenOptions {
             spill: Arc::new(FolderSpill::new(&options.spill_folder)),
-            default_user: options.uid,
-            default_group: options.gid,
+            substitutes: options.substitutes,
             ..filesystem::OpenOptions::new(BlockCache::new(cache_len))
         }));
         Ok(Arc::new(Self {

@@ -1,11 +1,12 @@
 //! `partitions/<n>/disk.img`: the bytes of a partition or logical volume, with the
-//! holes that the image has there.
+//! holes that the image has there. What is damaged in the image is damaged here, to the
+//! byte.
 
 use crate::base::{BLOCK_LEN_BYTES, ByteLen, ByteOffset, ReadAt, block_count_for, block_of};
 use crate::contents::Volume;
 use crate::image::Image;
 use crate::partition::{Place, Segment, Stripe};
-use crate::tree::Result;
+use crate::tree::{Kind, Result};
 use std::num::NonZeroU64;
 use std::ops::Range;
 use std::sync::Arc;
@@ -127,16 +128,52 @@ impl PartitionImage {
 
     /// Fills the start of `target`; shorter only at the end.
     pub(super) fn read(&self, offset: ByteOffset, target: &mut [u8]) -> Result<usize> {
+        let target = self.clip(offset, target);
+        self.read_whole(offset, target)?;
+        Ok(target.len())
+    }
+
+    /// The same, but up to the damage if there is some: an error only at it.
+    ///
+    /// Looks for it by halves: a partition may begin anywhere in a block of the image, and
+    /// stripes may lie anywhere, so that there is no other way to tell where it is in here.
+    /// What is known to be damaged costs nothing, and what is not is in the cache.
+    pub(super) fn read_up_to_damage(&self, offset: ByteOffset, target: &mut [u8]) -> Result<usize> {
+        let target = self.clip(offset, target);
+        let damage = match self.read_whole(offset, target) {
+            Ok(()) => return Ok(target.len()),
+            Err(error) if error.kind() == Kind::Damaged => error,
+            Err(error) => return Err(error),
+        };
+        // The first `whole` bytes can be read, and the first `broken` cannot.
+        let (mut whole, mut broken) = (0, target.len());
+        while broken - whole > 1 {
+            let middle = whole + (broken - whole) / 2;
+            let place = offset.saturating_add(whole as u64);
+            match self.read_whole(place, target.get_mut(whole..middle).unwrap_or_default()) {
+                Ok(()) => whole = middle,
+                Err(error) if error.kind() == Kind::Damaged => broken = middle,
+                Err(error) => return Err(error),
+            }
+        }
+        if whole == 0 { Err(damage) } else { Ok(whole) }
+    }
+
+    /// Returns what of `target` lies inside.
+    fn clip<'a>(&self, offset: ByteOffset, target: &'a mut [u8]) -> &'a mut [u8] {
         let left = self.len().saturating_sub(offset);
         let count = usize::try_from(left)
             .unwrap_or(usize::MAX)
             .min(target.len());
-        let target = target.get_mut(..count).unwrap_or_default();
-        if !target.is_empty() {
-            let read = self.bytes.read_exact_at(offset, target);
-            read.map_err(crate::filesystem::Error::Io)?;
+        target.get_mut(..count).unwrap_or_default()
+    }
+
+    fn read_whole(&self, offset: ByteOffset, target: &mut [u8]) -> Result<()> {
+        if target.is_empty() {
+            return Ok(());
         }
-        Ok(count)
+        let read = self.bytes.read_exact_at(offset, target);
+        Ok(read.map_err(crate::filesystem::Error::Io)?)
     }
 
     /// Returns the first byte at or after `offset` that is data (or in a hole); for a

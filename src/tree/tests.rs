@@ -42,6 +42,7 @@ impl Fixture {
             is_read_only: false,
             block_cache_len_bytes: 4 << 20,
             spill_folder: std::env::temp_dir(),
+            substitutes: filesystem::Substitutes::default(),
             fault_at: None,
         };
         Tree::open(self.catalog(), options).unwrap()
@@ -258,7 +259,7 @@ fn a_second_pass_replaces_and_an_emptied_one_is_new() {
     draft.flush(false).unwrap();
     tree.close(handle);
 
-    let (handle, _) = tree.open_file(draft.inode(), true, false).unwrap();
+    let (handle, _) = tree.open_file(draft.inode(), true).unwrap();
     draft.write(4096, &[2; 8192]).unwrap();
     draft.flush(false).unwrap();
     tree.close(handle);
@@ -268,7 +269,7 @@ fn a_second_pass_replaces_and_an_emptied_one_is_new() {
         [vec![1; 4096], vec![2; 8192]].concat()
     );
 
-    let (handle, _) = tree.open_file(draft.inode(), true, false).unwrap();
+    let (handle, _) = tree.open_file(draft.inode(), true).unwrap();
     draft.set_len(0).unwrap();
     draft.write(0, &[3; 10]).unwrap();
     draft.flush(false).unwrap();
@@ -351,7 +352,7 @@ fn a_copy_inside_the_mount_shares_all_chunks() {
     draft.write(0, &data).unwrap();
     draft.flush(false).unwrap();
     tree.close(handle);
-    let (source, _) = tree.open_file(draft.inode(), false, false).unwrap();
+    let (source, _) = tree.open_file(draft.inode(), false).unwrap();
     for (name, source_offset, target_offset) in [
         ("same", 0, 0),
         ("moved", 4096, 8192),

@@ -119,6 +119,74 @@ fn names_are_chosen_as_cp_does() {
 }
 
 #[test]
+fn names_of_one_file_in_several_sources_stay_names_of_one_file() {
+    let fixture = Fixture::new();
+    let tree = fixture.path("tree");
+    fs::create_dir(&tree).unwrap();
+    bash(
+        &tree,
+        "mkdir -p a/deep b; echo x > a/deep/first; ln a/deep/first a/second; \
+         ln a/second b/third; ln a/second top; mkfifo a/pipe; ln a/pipe b/pipe; \
+         head -c 9M /dev/zero | tr '\\0' y > b/large; ln b/large large; echo z > b/alone",
+    );
+    ext4_of(&tree, &fixture.path("x.img"), 64 << 20, &[]);
+    // The groups of names of one file, as they are below a folder.
+    let groups = |name: &str| {
+        bash(
+            &fixture.path(name),
+            "find . ! -type d -printf '%i %n %s %P\\n' | sort -k 4 | \
+             awk '{ if (!($1 in seen)) seen[$1] = $4; print seen[$1], $2, $3, $4 }'",
+        )
+    };
+    let here = fixture.path(".");
+    bash(
+        &here,
+        "mkdir expected; cp -a tree/a tree/b tree/top tree/large expected",
+    );
+    fs::create_dir(fixture.path("out")).unwrap();
+    let cp = |words: &[&str]| fixture.run(&[&["cp", "-a", "--no-owner"], words].concat());
+    let sources = ["--image", "x.img", "a", "/b", "top", "large"];
+    cp(&[&sources[..], &["out"]].concat()).text();
+    assert_eq!(groups("out"), groups("expected"));
+    assert!(groups("out").contains("a/deep/first 4 2 top\n"));
+    assert_eq!(
+        fs::read(fixture.path("out/large")).unwrap(),
+        fs::read(tree.join("large")).unwrap()
+    );
+    // Once more: everything is in the way, or is replaced by the same.
+    let again = cp(&[&sources[..], &["out"]].concat());
+    assert!(
+        again.code != 0 && again.err.contains("a file is in the way"),
+        "{}",
+        again.err
+    );
+    assert_eq!(groups("out"), groups("expected"));
+    cp(&[&["--force"], &sources[..], &["out"]].concat()).text();
+    assert_eq!(groups("out"), groups("expected"));
+    // A source that comes twice does not lose what it has.
+    fs::create_dir(fixture.path("twice")).unwrap();
+    cp(&[
+        "--force", "--image", "x.img", "a", "a", "b", "top", "large", "twice",
+    ])
+    .text();
+    assert_eq!(groups("twice"), groups("expected"));
+    // The root of the image goes into the folder itself.
+    fs::create_dir(fixture.path("all")).unwrap();
+    cp(&["--force", "--image", "x.img", "/", "b", "all"]).text();
+    assert_eq!(groups("all"), groups("tree"));
+    // Two images have nothing to do with each other.
+    for name in ["one", "two"] {
+        fixture.run(&["create", "--resource", name, "x.img"]).text();
+    }
+    fs::create_dir(fixture.path("both")).unwrap();
+    cp(&["one:top", "two:a", "one:b", "both"]).text();
+    let inode = |name: &str| fs::metadata(fixture.path(name)).unwrap().ino();
+    assert_eq!(inode("both/top"), inode("both/b/third"));
+    assert_eq!(inode("both/a/second"), inode("both/a/deep/first"));
+    assert_ne!(inode("both/top"), inode("both/a/second"));
+}
+
+#[test]
 fn nothing_is_replaced_unless_forced_and_links_lead_nowhere() {
     let fixture = Fixture::new();
     small_image(&fixture);

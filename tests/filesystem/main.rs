@@ -21,3 +21,4 @@ mod record;
 #[path = "../support/saying.rs"]
 #[allow(dead_code, reason = "each test binary uses another part of it")]
 mod saying;
+mod sets;

@@ -1,6 +1,7 @@
 //! Clean file systems of many feature sets, filled with the nasty tree.
 
-use crate::oracle::nasty::{Scale, fill};
+use crate::oracle::nasty::fill;
+use crate::sets;
 use crate::support::{Scratch, is_able, run, say, shell, umount};
 use crate::walk::{compare, our_tree};
 use crate::{compare_with_kernel, content, make, mount, open_file};
@@ -8,43 +9,9 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use tintype::filesystem::{Consistency, FileSystem};
 
-const SMALL: Scale = Scale {
-    large_directory: 2000,
-    hard_links: 300,
-    has_reflink: true,
-    has_bigtime: true,
-    xattr_len_max: 3000,
-};
-
-const LARGE: Scale = Scale {
-    large_directory: 20_000,
-    hard_links: 5000,
-    has_reflink: true,
-    has_bigtime: true,
-    xattr_len_max: 4096,
-};
-
-/// What is said of one set.
-struct Set<'a> {
-    mkfs: &'a str,
-    mount: &'a str,
-    scale: Scale,
-    /// What is done to the unmounted image before it is filled.
-    tune: &'a str,
-    /// A feature that the summary must have.
-    feature: &'a str,
-}
-
-const DEFAULT: Set<'_> = Set {
-    mkfs: "",
-    mount: "",
-    scale: SMALL,
-    tune: "",
-    feature: "crc32c",
-};
-
 /// Makes, fills, and compares.
-fn check(test: &str, set: &Set<'_>) {
+fn check(test: &str) {
+    let set = sets::named(test);
     if !is_able(test, &["mkfs.btrfs", "btrfs", "setfacl", "fallocate"]) {
         return;
     }
@@ -149,134 +116,62 @@ fn check_allocation(fs: &dyn FileSystem, image: &Path) {
 
 #[test]
 fn defaults() {
-    check(
-        "defaults",
-        &Set {
-            scale: LARGE,
-            ..DEFAULT
-        },
-    );
+    check("defaults");
 }
 
 #[test]
 fn mixed_groups_and_small_nodes() {
-    let scale = Scale {
-        xattr_len_max: 1000,
-        ..SMALL
-    };
-    let set = Set {
-        mkfs: "--mixed",
-        scale,
-        feature: "mixed-bg",
-        ..DEFAULT
-    };
-    check("mixed_groups_and_small_nodes", &set);
+    check("mixed_groups_and_small_nodes");
 }
 
 #[test]
 fn xxhash_and_small_nodes() {
-    let set = Set {
-        mkfs: "--csum xxhash -n 4096",
-        scale: Scale {
-            xattr_len_max: 1000,
-            ..SMALL
-        },
-        feature: "xxhash64",
-        ..DEFAULT
-    };
-    check("xxhash_and_small_nodes", &set);
+    check("xxhash_and_small_nodes");
 }
 
 #[test]
 fn sha256_and_large_nodes() {
-    let set = Set {
-        mkfs: "--csum sha256 -n 65536",
-        scale: LARGE,
-        feature: "sha256",
-        ..DEFAULT
-    };
-    check("sha256_and_large_nodes", &set);
+    check("sha256_and_large_nodes");
 }
 
 #[test]
 fn blake2_and_the_features_of_long_ago() {
-    let set = Set {
-        mkfs: "--csum blake2 -O ^no-holes,^skinny-metadata,^extref -R ^free-space-tree",
-        scale: Scale {
-            hard_links: 100,
-            ..SMALL
-        },
-        feature: "blake2b",
-        ..DEFAULT
-    };
-    check("blake2_and_the_features_of_long_ago", &set);
+    check("blake2_and_the_features_of_long_ago");
 }
 
 #[test]
 fn compressed_by_zlib() {
-    let set = Set {
-        mount: "compress-force=zlib:3",
-        ..DEFAULT
-    };
-    check("compressed_by_zlib", &set);
+    check("compressed_by_zlib");
 }
 
 #[test]
 fn compressed_by_lzo() {
-    let set = Set {
-        mount: "compress-force=lzo",
-        feature: "compress-lzo",
-        ..DEFAULT
-    };
-    check("compressed_by_lzo", &set);
+    check("compressed_by_lzo");
 }
 
 #[test]
 fn compressed_by_zstd() {
-    let set = Set {
-        mount: "compress-force=zstd:9",
-        feature: "compress-zstd",
-        ..DEFAULT
-    };
-    check("compressed_by_zstd", &set);
+    check("compressed_by_zstd");
 }
 
 #[test]
 fn two_copies_of_everything() {
-    let set = Set {
-        mkfs: "-d dup -m dup",
-        ..DEFAULT
-    };
-    check("two_copies_of_everything", &set);
+    check("two_copies_of_everything");
 }
 
 #[test]
 fn stripes_on_one_device() {
-    let set = Set {
-        mkfs: "-d raid0 -m raid0",
-        ..DEFAULT
-    };
-    check("stripes_on_one_device", &set);
+    check("stripes_on_one_device");
 }
 
 #[test]
 fn a_tree_of_block_groups() {
-    let set = Set {
-        tune: "btrfstune --convert-to-block-group-tree",
-        feature: "block-group-tree",
-        ..DEFAULT
-    };
-    check("a_tree_of_block_groups", &set);
+    check("a_tree_of_block_groups");
 }
 
 #[test]
 fn an_identity_of_its_own() {
-    let set = Set {
-        tune: "btrfstune -m",
-        feature: "metadata-uuid",
-        ..DEFAULT
-    };
-    check("an_identity_of_its_own", &set);
+    check("an_identity_of_its_own");
 }
 
 /// Sectors that the kernel does not mount here: filled by mkfs, compared with the source.

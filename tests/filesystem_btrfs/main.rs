@@ -13,6 +13,7 @@ mod dirty;
 mod features;
 mod hostile;
 mod log;
+mod sets;
 mod subvolumes;
 
 #[path = "../oracle/mod.rs"]

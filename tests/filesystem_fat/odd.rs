@@ -180,7 +180,7 @@ fn check_odd(page: CodePage, number: u16) {
     let options = format!("utf8,tz=UTC,codepage={number}");
     driver::vfat(&scratch, &path, &options, &script);
     let mut options = OpenOptions::new(BlockCache::new(1 << 20));
-    options.code_page = page;
+    options.substitutes.code_page = page;
     let fs = tintype::filesystem::open(Arc::new(image), &options).unwrap();
     let count = compare_odd(&scratch, &*fs);
     measured!("filesystem_fat::odd_entries: {count} entries as Linux shows them, page {number}");

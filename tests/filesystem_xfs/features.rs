@@ -1,31 +1,18 @@
 //! Clean file systems of many feature sets, filled with the nasty tree.
 
-use crate::nasty::{Scale, fill};
+use crate::nasty::fill;
 use crate::open_file;
+use crate::sets;
 use crate::support::{Scratch, is_able, mount, run, say, shell, umount};
 use crate::walk::{compare, kernel_tree, our_tree};
 use std::ops::ControlFlow;
 use std::path::Path;
 use tintype::filesystem::{Consistency, FileSystem};
 
-const SMALL: Scale = Scale {
-    large_directory: 3000,
-    hard_links: 500,
-    has_reflink: false,
-    has_bigtime: true,
-    xattr_len_max: 65_536,
-};
-
-const LARGE: Scale = Scale {
-    large_directory: 20_000,
-    hard_links: 5000,
-    has_reflink: true,
-    has_bigtime: true,
-    xattr_len_max: 65_536,
-};
-
 /// Makes, fills, and compares.
-fn check(test: &str, options: &str, scale: Scale) {
+fn check(test: &str) {
+    let set = sets::named(test);
+    let options = set.mkfs;
     if !is_able(test, &["mkfs.xfs", "setfacl", "fallocate"]) {
         return;
     }
@@ -42,11 +29,11 @@ fn check(test: &str, options: &str, scale: Scale) {
         ));
         return;
     }
-    fill(&point, scale);
+    fill(&point, set.scale);
     umount(&point);
     mount(&image, &point, "loop,noatime,ro").expect("mounted again");
     let kernel = kernel_tree(&point);
-    let (kernel_free, kernel_all) = kernel_blocks(&point);
+    let kernel_usage = kernel_usage(&point);
     umount(&point);
 
     let fs = open_file(&image).expect("opened");
@@ -55,14 +42,15 @@ fn check(test: &str, options: &str, scale: Scale) {
     let ours = our_tree(&fs).expect("read");
     compare(test, &kernel, &ours);
     let usage = fs.statfs().expect("counted");
-    assert_eq!(usage.block_count, kernel_all);
-    // The kernel keeps some of the free blocks for itself.
-    let difference = usage.free_block_count.abs_diff(kernel_free);
-    assert!(
-        difference <= kernel_all / 20,
-        "{} {kernel_free}",
-        usage.free_block_count
-    );
+    let counts = [
+        u64::from(usage.fs_block_len),
+        usage.block_count,
+        usage.free_block_count,
+        usage.available_block_count,
+        usage.node_count,
+        usage.free_node_count,
+    ];
+    assert_eq!(counts[..], kernel_usage);
     check_allocation(&fs, &image);
     say(&format!(
         "MEASURED: filesystem_xfs::{test}: {} entries equal to the kernel's, features {}",
@@ -71,21 +59,16 @@ fn check(test: &str, options: &str, scale: Scale) {
     ));
 }
 
-fn kernel_blocks(point: &Path) -> (u64, u64) {
-    let output = run(
-        "stat",
-        &[
-            "-f".as_ref(),
-            "-c".as_ref(),
-            "%f %b".as_ref(),
-            point.as_os_str(),
-        ],
-    );
+/// What `stat -f` says of the kernel's mount: length of a block, blocks, free ones,
+/// available ones, inodes, free ones.
+fn kernel_usage(point: &Path) -> Vec<u64> {
+    let args = ["-f", "-c", "%S %b %f %a %c %d"].map(AsRef::as_ref);
+    let output = run("stat", &[&args[..], &[point.as_os_str()]].concat());
     let text = String::from_utf8(output.expect("stat").stdout).expect("numbers");
-    let mut numbers = text
+    let numbers = text
         .split_whitespace()
         .map(|word| word.parse().expect("a number"));
-    (numbers.next().expect("free"), numbers.next().expect("all"))
+    numbers.collect()
 }
 
 /// Throws the free blocks away and lets xfs_repair look at what is left.
@@ -117,72 +100,50 @@ fn check_allocation(fs: &dyn FileSystem, image: &Path) {
 
 #[test]
 fn defaults() {
-    check("defaults", "", LARGE);
+    check("defaults");
 }
 
 #[test]
 fn small_blocks_with_rmapbt() {
-    check(
-        "small_blocks_with_rmapbt",
-        "-b size=1024 -m rmapbt=1",
-        SMALL,
-    );
+    check("small_blocks_with_rmapbt");
 }
 
 #[test]
 fn large_directory_blocks() {
-    check("large_directory_blocks", "-n size=65536", LARGE);
+    check("large_directory_blocks");
 }
 
 #[test]
 fn scattered_directory_blocks() {
-    let scale = Scale {
-        has_reflink: true,
-        ..SMALL
-    };
-    check(
-        "scattered_directory_blocks",
-        "-b size=1024 -n size=16384 -i size=512",
-        scale,
-    );
+    check("scattered_directory_blocks");
 }
 
 #[test]
 fn old_features() {
-    let scale = Scale {
-        has_bigtime: false,
-        ..SMALL
-    };
-    let options = "-m reflink=0,bigtime=0,finobt=0,inobtcount=0 -i sparse=0";
-    check("old_features", options, scale);
+    check("old_features");
 }
 
 #[test]
 fn large_counts_and_inodes() {
-    check("large_counts_and_inodes", "-i nrext64=1,size=1024", LARGE);
+    check("large_counts_and_inodes");
 }
 
 #[test]
 fn large_sectors_and_inodes() {
-    check(
-        "large_sectors_and_inodes",
-        "-s size=4096 -i size=2048,nrext64=1 -m rmapbt=1",
-        SMALL,
-    );
+    check("large_sectors_and_inodes");
 }
 
 #[test]
 fn many_groups_and_a_striped_log() {
-    let options = "-d agcount=12,su=64k,sw=4 -l su=262144,size=64m";
-    check("many_groups_and_a_striped_log", options, SMALL);
+    check("many_groups_and_a_striped_log");
 }
 
 #[test]
 fn blocks_of_16_kib() {
-    check("blocks_of_16_kib", "-b size=16384", SMALL);
+    check("blocks_of_16_kib");
 }
 
 #[test]
 fn blocks_of_64_kib() {
-    check("blocks_of_64_kib", "-b size=65536", SMALL);
+    check("blocks_of_64_kib");
 }

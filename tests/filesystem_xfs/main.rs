@@ -9,6 +9,7 @@
 mod dirty;
 mod features;
 mod hostile;
+mod sets;
 mod version4;
 
 #[path = "../oracle/mod.rs"]

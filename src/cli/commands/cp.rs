@@ -7,8 +7,8 @@ use crate::cli::output::printable;
 use crate::cli::place::{ImageArguments, Opener, Place};
 use crate::cli::problems::Problems;
 use crate::cli::progress_display::with_progress;
-use crate::contents::{Follow, ViewNode};
-use crate::export::{self, CopyOptions, Source, Target, Totals, copy, measure};
+use crate::contents::{Follow, View, ViewNode};
+use crate::export::{self, CopyOptions, HardLinks, Source, Target, Totals, copy, measure};
 use crate::filesystem::FileType;
 use clap::Args;
 use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
@@ -18,6 +18,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A copy that takes longer is measured, for the time that it will yet take.
@@ -92,10 +93,14 @@ pub fn run(arguments: &CpArguments, context: &Context) -> Result<()> {
     let mut opener = Opener::new(context, &arguments.image);
     let start = Instant::now();
     let mut sum = Totals::default();
+    let mut links = LinksOfViews {
+        is_single: arguments.places.len() == 1,
+        known: vec![],
+    };
     for text in &arguments.places {
         let copied = opener
             .open(text)
-            .and_then(|place| copy_one(&place, arguments, context, &problems));
+            .and_then(|place| copy_one(&place, arguments, context, &problems, &mut links));
         match copied {
             Ok(totals) => {
                 sum.file_count += totals.file_count;
@@ -109,6 +114,32 @@ pub fn run(arguments: &CpArguments, context: &Context) -> Result<()> {
     }
     report(context, &sum, start)?;
     problems.end("the rest was copied")
+}
+
+/// Hard links by the view that they come from: names of one file stay names of one file,
+/// also if they are copied one after the other.
+struct LinksOfViews {
+    /// There is one source.
+    is_single: bool,
+    known: Vec<(Arc<View>, HardLinks)>,
+}
+
+impl LinksOfViews {
+    fn of(&mut self, view: &Arc<View>) -> &HardLinks {
+        let is_same = |(known, _): &(Arc<View>, HardLinks)| Arc::ptr_eq(known, view);
+        let index = match self.known.iter().position(is_same) {
+            Some(index) => index,
+            None => {
+                let links = match self.is_single {
+                    true => HardLinks::default(),
+                    false => HardLinks::lasting(),
+                };
+                self.known.push((Arc::clone(view), links));
+                self.known.len() - 1
+            }
+        };
+        &self.known[index].1
+    }
 }
 
 /// Tells whether the next source would fare no better.
@@ -149,6 +180,7 @@ fn copy_one(
     arguments: &CpArguments,
     context: &Context,
     problems: &Problems<'_>,
+    links: &mut LinksOfViews,
 ) -> Result<Totals> {
     let is_recursive = arguments.archive || arguments.recursive;
     let follow = if is_recursive {
@@ -177,6 +209,7 @@ fn copy_one(
         thread_count: (threads + 1).min(THREADS_MAX),
     };
     let label = place.label();
+    let links = links.of(&place.view);
     with_progress(context, &label, |progress| {
         let source = Source {
             view: &place.view,
@@ -186,7 +219,7 @@ fn copy_one(
             progress.set_total(metadata.size);
         }
         let report = problems.below(label.clone());
-        let work = || copy(source, target, &options, &report, progress);
+        let work = || copy(source, target, links, &options, &report, progress);
         let is_watched = context.settings.error_is_terminal && !context.output.is_quiet();
         let copied = if is_watched && is_directory {
             measured(place, node, progress, work)

@@ -8,6 +8,7 @@ use crate::cli::context::{Context, open_at};
 use crate::cli::error::{Error, Result};
 use crate::cli::output::printable;
 use crate::cli::signals;
+use crate::cli::substitutes::SubstituteArguments;
 use crate::fuse::{self, MountHandle, MountOptions, Unmounter};
 use crate::store::OpenOptions;
 use clap::Args;
@@ -61,6 +62,8 @@ pub struct MountArguments {
     /// (~/.local/state/tintype), for root in /var/log/tintype]
     #[arg(long, value_name = "FILE", conflicts_with = "foreground")]
     log_file: Option<PathBuf>,
+    #[command(flatten)]
+    substitutes: SubstituteArguments,
     /// Serve the mount and tell the process that started this one
     #[arg(long, hide = true)]
     child: bool,
@@ -127,6 +130,8 @@ fn serve(arguments: &MountArguments, context: &Context) -> Result<Mount> {
         ..OpenOptions::default()
     };
     let catalog = open_at(&context.store_path()?, &options)?;
+    let usual = MountOptions::new(&arguments.mount_point);
+    let owner = usual.substitutes;
     let handle = fuse::mount(
         &catalog,
         &MountOptions {
@@ -135,7 +140,8 @@ fn serve(arguments: &MountArguments, context: &Context) -> Result<Mount> {
             read_only: arguments.read_only,
             block_cache_len_bytes,
             spill_folder: context.settings.temporary_folder(),
-            ..MountOptions::new(&arguments.mount_point)
+            substitutes: arguments.substitutes.or_owner(owner.user, owner.group),
+            ..usual
         },
     )?;
     *unmounter.lock() = Some(handle.unmounter());
@@ -181,6 +187,7 @@ fn child_words(arguments: &MountArguments) -> Result<Vec<std::ffi::OsString>> {
     let mut words = vec!["mount".into(), "--child".into()];
     words.push(format!("--cache-size={}", arguments.cache_size).into());
     words.push(format!("--threads={}", arguments.threads).into());
+    words.extend(arguments.substitutes.words().into_iter().map(Into::into));
     if arguments.allow_other {
         words.push("--allow-other".into());
     }

@@ -71,9 +71,9 @@ pub fn open(image: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<ExFat> {
         system,
         names: NameHashes::new(),
         free_clusters: OnceLock::new(),
-        user: options.default_user,
-        group: options.default_group,
-        umask: options.umask,
+        user: options.substitutes.user,
+        group: options.substitutes.group,
+        umask: options.substitutes.umask,
     })
 }
 

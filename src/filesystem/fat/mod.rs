@@ -116,10 +116,10 @@ pub fn open(image: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Fat> {
         clusters: Clusters::new(reader, table, data_offset, cluster_log),
         names: NameHashes::new(),
         free_clusters: OnceLock::new(),
-        user: options.default_user,
-        group: options.default_group,
-        umask: options.umask,
-        code_page: options.code_page,
+        user: options.substitutes.user,
+        group: options.substitutes.group,
+        umask: options.substitutes.umask,
+        code_page: options.substitutes.code_page,
     };
     let root = fat.node(fat.root())?;
     match dir::label(&fat, &root) {

@@ -34,10 +34,13 @@ const INCOMPAT_NEEDS_REPAIR: u32 = 0x010;
 const INCOMPAT_ZONED: u32 = 0x200;
 const INCOMPAT_ZONE_GAPS: u32 = 0x400;
 
+const RO_COMPAT_RMAPBT: u32 = 0x2;
+const RO_COMPAT_REFLINK: u32 = 0x4;
+
 const RO_COMPAT_NAMES: [(u32, &str); 4] = [
     (0x1, "finobt"),
-    (0x2, "rmapbt"),
-    (0x4, "reflink"),
+    (RO_COMPAT_RMAPBT, "rmapbt"),
+    (RO_COMPAT_REFLINK, "reflink"),
     (0x8, "inobtcount"),
 ];
 
@@ -119,6 +122,16 @@ impl Features {
         } else {
             self.features2 & FEATURES2_FILE_TYPE != 0
         }
+    }
+
+    /// Tells whether groups have trees of reverse mappings.
+    pub(super) const fn has_rmapbt(&self) -> bool {
+        self.is_v5() && self.ro_compat & RO_COMPAT_RMAPBT != 0
+    }
+
+    /// Tells whether files may share blocks.
+    pub(super) const fn has_reflink(&self) -> bool {
+        self.is_v5() && self.ro_compat & RO_COMPAT_REFLINK != 0
     }
 
     pub(super) const fn has_meta_uuid(&self) -> bool {

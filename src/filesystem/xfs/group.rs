@@ -28,6 +28,12 @@ const SET_ASIDE_BLOCKS: u64 = 8;
 /// counters must do.
 const SUMMED_GROUPS_MAX: u32 = 4096;
 
+/// Inodes that are allocated at a time (`XFS_INODES_PER_CHUNK`).
+const INODES_PER_CHUNK: u64 = 64;
+
+/// The highest number of an inode (`XFS_MAXINUMBER`).
+const INODE_NUMBER_MAX: u64 = (1 << 56) - 1;
+
 /// The longest name.
 const NAME_LEN_MAX: u32 = 255;
 
@@ -56,11 +62,7 @@ impl Volume {
         };
         let set_aside = u64::from(superblock.ag_count).saturating_mul(SET_ASIDE_BLOCKS);
         let free = counters.free_blocks.saturating_sub(set_aside);
-        // Inodes are made as they are needed, as long as there is space.
-        let possible = free
-            .checked_shl(superblock.inodes_per_block_log())
-            .unwrap_or(u64::MAX);
-        let node_count = counters.inodes.saturating_add(possible);
+        let node_count = self.inode_count(counters.inodes, free);
         let used = counters.inodes.saturating_sub(counters.free_inodes);
         Ok(SpaceUsage {
             fs_block_len: u32::try_from(superblock.block_len()).unwrap_or(0),
@@ -73,17 +75,49 @@ impl Volume {
         })
     }
 
+    /// Returns how many inodes there can be: they are made as they are needed, as long as
+    /// there is space, and no more than the share of it that they may take.
+    ///
+    /// Source: `xfs_statfs_inodes`, `xfs_ialloc_setup_geometry`.
+    fn inode_count(&self, inodes: u64, free_blocks: u64) -> u64 {
+        let superblock = &self.superblock;
+        let bits = superblock.inodes_per_block_log();
+        let inodes_of = |blocks: u64| match blocks.leading_zeros() > bits {
+            true => blocks.checked_shl(bits).unwrap_or(u64::MAX),
+            false => u64::MAX,
+        };
+        let possible = inodes.saturating_add(inodes_of(free_blocks));
+        let mut limit = INODE_NUMBER_MAX;
+        if let percent @ 1.. = u64::from(superblock.inode_percent) {
+            // In whole units of what is allocated at a time: 64 inodes, or a block.
+            let unit = INODES_PER_CHUNK.checked_shr(bits).unwrap_or(0).max(1);
+            let share = superblock.data_blocks.saturating_mul(percent) / 100;
+            let whole = share.saturating_sub(share.checked_rem(unit).unwrap_or(0));
+            limit = limit.min(inodes_of(whole));
+        }
+        // Who lowered the share later may have more than it.
+        possible.min(limit).max(inodes)
+    }
+
     /// Sums up what the groups say; the superblock is only right after an unmount.
     fn summed_counters(&self) -> Result<Counters> {
         let mut sum = Counters::default();
         for group in 0..self.superblock.ag_count {
             let (agf, offset) = self.group_header(group, 1, AGF_MAGIC, &CheckLayout::AGF)?;
             let agf = Fields::new(&agf, offset);
-            // Free blocks, blocks of the free list, blocks of the trees of free space.
-            for position in [52, 48, 60] {
-                let count = u64::from(agf.be_u32(position)?);
-                sum.free_blocks = sum.free_blocks.saturating_add(count);
-            }
+            let count = |position| agf.be_u32(position).map(u64::from);
+            // Free blocks, blocks of the free list.
+            let mut free = count(52)?.saturating_add(count(48)?);
+            // Blocks of the trees of free space are free, too, but the kernel keeps them for
+            // itself in the groups that it has looked at (`m_allocbt_blks`): in all of them,
+            // if there may be copies on write to clean up. Those of reverse mappings, which
+            // are counted with them but for the root, it does not.
+            free = free.saturating_add(match self.superblock.features.has_reflink() {
+                false => count(60)?,
+                true if self.superblock.features.has_rmapbt() => count(80)?.saturating_sub(1),
+                true => 0,
+            });
+            sum.free_blocks = sum.free_blocks.saturating_add(free);
             let (agi, offset) = self.group_header(group, 2, AGI_MAGIC, &CheckLayout::AGI)?;
             let agi = Fields::new(&agi, offset);
             sum.inodes = sum.inodes.saturating_add(u64::from(agi.be_u32(16)?));

@@ -37,6 +37,7 @@ mod field {
     pub(super) const INODES_PER_BLOCK_LOG: usize = 123;
     pub(super) const AG_BLOCK_LOG: usize = 124;
     pub(super) const IN_PROGRESS: usize = 126;
+    pub(super) const INODE_PERCENT: usize = 127;
     pub(super) const INODE_COUNT: usize = 128;
     pub(super) const FREE_INODES: usize = 136;
     pub(super) const FREE_BLOCKS: usize = 144;
@@ -77,6 +78,8 @@ pub(super) struct Superblock {
     pub(super) uuid: [u8; 16],
     /// What blocks of metadata carry; differs after `xfs_admin -U`.
     pub(super) meta_uuid: [u8; 16],
+    /// How much of the space inodes may take, in percent; 0 without a limit.
+    pub(super) inode_percent: u8,
     pub(super) inode_count: u64,
     pub(super) free_inode_count: u64,
     pub(super) free_block_count: u64,
@@ -167,6 +170,7 @@ impl Superblock {
                 .to_vec(),
             uuid,
             meta_uuid,
+            inode_percent: fields.u8(field::INODE_PERCENT)?,
             inode_count: fields.be_u64(field::INODE_COUNT)?,
             free_inode_count: fields.be_u64(field::FREE_INODES)?,
             free_block_count: fields.be_u64(field::FREE_BLOCKS)?,

@@ -27,6 +27,7 @@ pub mod fat;
 mod metadata;
 mod name;
 mod name_hashes;
+pub mod ntfs;
 mod probe;
 mod utf16;
 pub mod xfs;
@@ -287,6 +288,7 @@ pub fn open(image: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Arc<dyn Fil
         ("ext", None) => Ok(Arc::new(ext::open(image, options)?)),
         ("fat", None) => Ok(Arc::new(fat::open(image, options)?)),
         ("exfat", None) => Ok(Arc::new(exfat::open(image, options)?)),
+        ("ntfs", None) => Ok(Arc::new(ntfs::open(image, options)?)),
         ("btrfs", None) => Ok(Arc::new(btrfs::Btrfs::open(image, options)?)),
         ("xfs", None) => Ok(Arc::new(xfs::Xfs::open(image, options)?)),
         (format, None) => Err(Error::unsupported(format!("{format}: no reader yet"))),

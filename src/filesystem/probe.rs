@@ -5,7 +5,7 @@
 //! sector whose numbers can be.
 
 use super::error::{Error, Result};
-use super::fat;
+use super::{fat, ntfs};
 use crate::base::{ByteOffset, ReadAt};
 use std::sync::Arc;
 
@@ -175,8 +175,14 @@ pub fn probe(image: &Arc<dyn ReadAt>) -> Result<Option<Recognized>> {
         return Ok(Some(FAT));
     }
     let (offset, bytes) = BTRFS_COPY;
-    Ok(has(image, offset, bytes)?.then_some(Recognized {
-        format: "btrfs",
+    if has(image, offset, bytes)? {
+        return Ok(Some(Recognized {
+            format: "btrfs",
+            unreadable: None,
+        }));
+    }
+    Ok(ntfs::has_copy(&**image)?.then_some(Recognized {
+        format: "ntfs",
         unreadable: None,
     }))
 }

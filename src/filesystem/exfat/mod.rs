@@ -8,7 +8,7 @@ mod entry_set;
 mod inode;
 mod superblock;
 mod system;
-mod upcase;
+pub(super) mod upcase;
 mod usage;
 
 use super::fat::clusters::Clusters;

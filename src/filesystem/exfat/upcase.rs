@@ -1,6 +1,9 @@
 //! The up-case table: which units of UTF-16 a name may have in place of another.
 //!
-//! Source: exFAT file system specification, section 7.2.
+//! Source: exFAT file system specification, section 7.2. NTFS has the same table, with
+//! nothing left out.
+
+use std::sync::OnceLock;
 
 /// Units that a table has at most.
 const UNIT_COUNT: usize = 1 << 16;
@@ -12,7 +15,7 @@ pub(super) const LEN_MAX: u64 = 1 << 17;
 const RUN: u16 = 0xFFFF;
 
 /// A table of all units.
-pub(super) struct Upcase(Vec<u16>);
+pub(in super::super) struct Upcase(Vec<u16>);
 
 impl Upcase {
     /// Returns the table that is stored as `bytes`.
@@ -39,24 +42,52 @@ impl Upcase {
 
     /// Returns a table for volumes without one: upper case as Unicode has it, where it
     /// is one unit.
-    pub(super) fn of_unicode() -> Self {
+    pub(in super::super) fn of_unicode() -> Self {
+        static TABLE: OnceLock<Vec<u16>> = OnceLock::new();
+        Self(TABLE.get_or_init(unicode).clone())
+    }
+
+    /// Returns the table of NTFS: a unit for each, none left out. What is behind the last
+    /// one stays as it is.
+    pub(in super::super) fn of_units(bytes: &[u8]) -> Self {
         let mut table = identity();
-        for (unit, place) in (0..=u16::MAX).zip(&mut table) {
-            let mut upper = char::from_u32(u32::from(unit))
-                .into_iter()
-                .flat_map(char::to_uppercase);
-            if let (Some(first), None) = (upper.next(), upper.next()) {
-                *place = u16::try_from(u32::from(first)).unwrap_or(unit);
-            }
+        for (place, pair) in table.iter_mut().zip(bytes.chunks_exact(2)) {
+            *place = pair.first_chunk().copied().map_or(0, u16::from_le_bytes);
         }
         Self(table)
     }
 
-    /// Returns a name as it is compared.
-    pub(super) fn fold(&self, units: &[u16]) -> Vec<u16> {
-        let upper = |unit: &u16| self.0.get(usize::from(*unit)).copied().unwrap_or(*unit);
-        units.iter().map(upper).collect()
+    /// Returns the order of two names whose case does not count.
+    pub(in super::super) fn compare(
+        &self,
+        one: impl Iterator<Item = u16>,
+        other: impl Iterator<Item = u16>,
+    ) -> std::cmp::Ordering {
+        one.map(|unit| self.upper(unit))
+            .cmp(other.map(|unit| self.upper(unit)))
     }
+
+    fn upper(&self, unit: u16) -> u16 {
+        self.0.get(usize::from(unit)).copied().unwrap_or(unit)
+    }
+
+    /// Returns a name as it is compared.
+    pub(in super::super) fn fold(&self, units: &[u16]) -> Vec<u16> {
+        units.iter().map(|unit| self.upper(*unit)).collect()
+    }
+}
+
+fn unicode() -> Vec<u16> {
+    let mut table = identity();
+    for (unit, place) in (0..=u16::MAX).zip(&mut table) {
+        let mut upper = char::from_u32(u32::from(unit))
+            .into_iter()
+            .flat_map(char::to_uppercase);
+        if let (Some(first), None) = (upper.next(), upper.next()) {
+            *place = u16::try_from(u32::from(first)).unwrap_or(unit);
+        }
+    }
+    table
 }
 
 fn identity() -> Vec<u16> {

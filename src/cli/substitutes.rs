@@ -3,16 +3,16 @@
 use crate::filesystem::{CodePage, OpenOptions, Substitutes};
 use clap::Args;
 
-/// What FAT and exFAT do not have.
+/// What FAT, exFAT and NTFS do not have, or not as Linux has it.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct SubstituteArguments {
-    /// Owner of files where the file system has none (FAT, exFAT) [default: root; in a mount
-    /// who mounts]
+    /// Owner of files where the file system has none (FAT, exFAT, NTFS) [default: root; in
+    /// a mount who mounts]
     #[arg(long, value_name = "UID[:GID]", value_parser = owner)]
-    fat_owner: Option<Owner>,
+    default_owner: Option<Owner>,
     /// Permission bits that files do not get where the file system has none, in octal
     #[arg(long, value_name = "BITS", value_parser = umask, default_value = "022")]
-    fat_umask: u16,
+    default_umask: u16,
     /// Code page of the short names of FAT: 437, 850, 852 or 866
     #[arg(long, value_name = "NUMBER", value_parser = code_page, default_value = "437")]
     fat_code_page: CodePage,
@@ -28,11 +28,11 @@ struct Owner {
 impl SubstituteArguments {
     /// Returns what was asked for; the owner is `user` and `group` if none was.
     pub fn or_owner(&self, user: u32, group: u32) -> Substitutes {
-        let owner = self.fat_owner;
+        let owner = self.default_owner;
         Substitutes {
             user: owner.map_or(user, |owner| owner.user),
             group: owner.map_or(group, |owner| owner.group.unwrap_or(owner.user)),
-            umask: self.fat_umask,
+            umask: self.default_umask,
             code_page: self.fat_code_page,
         }
     }
@@ -40,11 +40,11 @@ impl SubstituteArguments {
     /// Returns the arguments that say the same.
     pub fn words(&self) -> Vec<String> {
         let mut words = vec![
-            format!("--fat-umask={:03o}", self.fat_umask),
+            format!("--default-umask={:03o}", self.default_umask),
             format!("--fat-code-page={}", number(self.fat_code_page)),
         ];
-        if let Some(Owner { user, group }) = self.fat_owner {
-            words.push(format!("--fat-owner={user}:{}", group.unwrap_or(user)));
+        if let Some(Owner { user, group }) = self.default_owner {
+            words.push(format!("--default-owner={user}:{}", group.unwrap_or(user)));
         }
         words
     }
@@ -128,11 +128,15 @@ mod tests {
         assert_eq!(code_page("866"), Ok(CodePage::Cyrillic));
         assert!(code_page("1252").is_err());
         let arguments = SubstituteArguments {
-            fat_owner: owner("7").ok(),
-            fat_umask: 0o7,
+            default_owner: owner("7").ok(),
+            default_umask: 0o7,
             fat_code_page: CodePage::WesternEurope,
         };
-        let words = ["--fat-umask=007", "--fat-code-page=850", "--fat-owner=7:7"];
+        let words = [
+            "--default-umask=007",
+            "--fat-code-page=850",
+            "--default-owner=7:7",
+        ];
         assert_eq!(arguments.words(), words);
         let substitutes = arguments.or_owner(1, 2);
         assert_eq!((substitutes.user, substitutes.group), (7, 7));

@@ -174,7 +174,11 @@ fn subvolumes_are_placed_by_name_and_by_number() {
     for words in [&["--image", path, file][..], &[&from_store]] {
         let told = efi(words);
         assert_eq!((&told["mode"], &told["uid"]), (&"0755".into(), &0.into()));
-        let told = efi(&[&["--fat-umask", "137", "--fat-owner", "1000:1001"], words].concat());
+        let told = efi(&[
+            &["--default-umask", "137", "--default-owner", "1000:1001"],
+            words,
+        ]
+        .concat());
         let owner = (&told["mode"], &told["uid"], &told["gid"]);
         assert_eq!(owner, (&"0640".into(), &1000.into(), &1001.into()));
     }
@@ -184,7 +188,7 @@ fn subvolumes_are_placed_by_name_and_by_number() {
     // And a mount with such options, in the background too.
     browsed.mount = None;
     let point = browsed.scratch.join("mnt");
-    let words = ["--fat-umask=077", "--fat-owner=1000"].map(str::to_owned);
+    let words = ["--default-umask=077", "--default-owner=1000"].map(str::to_owned);
     let options = MountOptions {
         args: words.to_vec(),
     };
@@ -198,7 +202,7 @@ fn subvolumes_are_placed_by_name_and_by_number() {
     assert_eq!(shell_ok(stat, variables), expected);
     browsed.mount = None;
     let background = r#"
-        $TINTYPE --store $STORE --quiet mount --log-file $W/log --fat-umask 077 --fat-owner 1000 $M >&2
+        $TINTYPE --store $STORE --quiet mount --log-file $W/log --default-umask 077 --default-owner 1000 $M >&2
         trap '$TINTYPE umount $M >&2' EXIT
     "#;
     let variables: &[(&str, &OsStr)] = &[

@@ -141,9 +141,9 @@ pub fn open(image: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Ntfs> {
         summary,
         volume,
         free: OnceLock::new(),
-        user: options.default_user,
-        group: options.default_group,
-        umask: options.umask,
+        user: options.substitutes.user,
+        group: options.substitutes.group,
+        umask: options.substitutes.umask,
     })
 }
 

@@ -22,7 +22,7 @@ pub struct Format {
 /// 16 MiB for each file system and the cache, and some for the walk itself.
 const FILE_SYSTEM_BYTES_MAX: usize = (16 << 20) + walk::CACHE_LEN + (3 << 20);
 
-pub const FORMATS: [Format; 6] = [
+pub const FORMATS: [Format; 7] = [
     Format {
         name: "ext",
         run: walk::file_system,
@@ -51,6 +51,12 @@ pub const FORMATS: [Format; 6] = [
         name: "exfat",
         run: walk::file_system,
         repairer: repair::exfat,
+        bytes_max: FILE_SYSTEM_BYTES_MAX,
+    },
+    Format {
+        name: "ntfs",
+        run: walk::file_system,
+        repairer: repair::ntfs,
         bytes_max: FILE_SYSTEM_BYTES_MAX,
     },
     Format {

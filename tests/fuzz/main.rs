@@ -139,6 +139,11 @@ fn exfat() {
 }
 
 #[test]
+fn ntfs() {
+    fuzz("ntfs");
+}
+
+#[test]
 fn partition() {
     fuzz("partition");
 }
@@ -147,5 +152,6 @@ fn partition() {
 #[test]
 fn every_format_has_a_test() {
     let names: Vec<_> = formats::FORMATS.iter().map(|format| format.name).collect();
-    assert_eq!(names, ["ext", "xfs", "btrfs", "fat", "exfat", "partition"]);
+    let expected = ["ext", "xfs", "btrfs", "fat", "exfat", "ntfs", "partition"];
+    assert_eq!(names, expected);
 }

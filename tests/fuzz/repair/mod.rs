@@ -6,6 +6,7 @@ mod btrfs;
 mod exfat;
 mod ext;
 mod journal;
+mod ntfs;
 mod partition;
 mod xfs;
 
@@ -38,6 +39,10 @@ pub fn ext(base: &Arc<Base>) -> Box<dyn Repair> {
 
 pub fn exfat(base: &Arc<Base>) -> Box<dyn Repair> {
     Box::new(exfat::Exfat::new(base))
+}
+
+pub fn ntfs(base: &Arc<Base>) -> Box<dyn Repair> {
+    Box::new(ntfs::Ntfs::new(base))
 }
 
 pub fn xfs(base: &Arc<Base>) -> Box<dyn Repair> {

@@ -39,7 +39,7 @@ def copy_s(tree, scratch):
 
 
 class KernelMount:
-    """A loop mount of the raw image."""
+    """A loop mount of the raw image: by the kernel, or by ntfs-3g."""
 
     def __init__(self, image, scratch, options="ro"):
         self.image, self.options = image, options
@@ -48,42 +48,62 @@ class KernelMount:
 
     def remount(self):
         self.unmount()
-        subprocess.run(["mount", "-o", f"loop,{self.options}", self.image, self.point], check=True)
+        kind = ["-t", "ntfs-3g"] if self.image.endswith("-ntfs.img") else []
+        subprocess.run(["mount", *kind, "-o", f"loop,{self.options}", self.image, self.point], check=True)
 
     def unmount(self):
         subprocess.run(["umount", self.point], check=False, capture_output=True)
 
 
+# Other file systems with the tree of the first Debian image: how they are made, and what
+# of the tree they can hold.
+OTHERS = {
+    "xfs": (["mkfs.xfs", "-q"], "."),
+    "btrfs": (["mkfs.btrfs", "-q"], "."),
+    "fat": (["mkfs.fat", "-F", "32"], "usr/share"),
+    "ntfs": (["mkntfs", "-q", "-F", "-Q"], "usr/share"),
+}
+NAMES = ("ext4", *OTHERS)
+
+
 def debian_images():
-    """Returns name and path of the Debian images that scripts/images has built; the second
-    one is the same tree in XFS, made here."""
+    """Returns name and path of the Debian image that scripts/images has built, and of the
+    same tree in other file systems, made here."""
     folder = machine.images_dir()
     ext4 = os.path.join(folder, "machine-day1.img")
     if not os.path.exists(ext4) or os.geteuid() != 0:
         return []
-    xfs = os.path.join(folder, "machine-xfs.img")
-    if not os.path.exists(xfs) and shutil.which("mkfs.xfs"):
-        _copy_to_xfs(ext4, xfs, folder)
-    return [(name, path) for name, path in (("ext4", ext4), ("xfs", xfs)) if os.path.exists(path)]
+    images = [("ext4", ext4)]
+    for name, (mkfs, part) in OTHERS.items():
+        path = os.path.join(folder, f"machine-{name}.img")
+        if not os.path.exists(path) and shutil.which(mkfs[0]):
+            _copy_to(ext4, path, mkfs, part)
+        if os.path.exists(path):
+            images.append((name, path))
+    return images
 
 
-def _copy_to_xfs(source, target, folder):
-    part = target + ".part"
-    with open(part, "wb") as file:
+def _copy_to(source, target, mkfs, part):
+    unfinished = target + ".part"
+    with open(unfinished, "wb") as file:
         file.truncate(6 << 30)
-    subprocess.run(["mkfs.xfs", "-q", part], check=True)
-    points = [os.path.join(folder, name) for name in ("from-mnt", "to-mnt")]
+    subprocess.run([*mkfs, unfinished], check=True, stdout=subprocess.DEVNULL)
+    points = [target + name for name in (".from", ".to")]
     for point in points:
         os.makedirs(point, exist_ok=True)
+    kind = ["-t", "ntfs-3g"] if mkfs[0] == "mkntfs" else []
     try:
         subprocess.run(["mount", "-o", "loop,ro,noload", source, points[0]], check=True)
-        subprocess.run(["mount", "-o", "loop", part, points[1]], check=True)
-        subprocess.run(["cp", "-a", points[0] + "/.", points[1]], check=True)
+        subprocess.run(["mount", *kind, "-o", "loop", unfinished, points[1]], check=True)
+        # What FAT cannot hold (links, names that differ by case) is left out.
+        is_whole = part == "."
+        copy = ["cp", "-a" if is_whole else "-r", os.path.join(points[0], part) + "/.", points[1]]
+        subprocess.run(copy, check=is_whole, stderr=None if is_whole else subprocess.DEVNULL)
     finally:
         for point in points:
             subprocess.run(["umount", point], check=False, capture_output=True)
             os.rmdir(point)
-    os.rename(part, target)
+    os.rename(unfinished, target)
 
 
 def measure(samples, tintype, scratch, name, image):
@@ -100,7 +120,8 @@ def measure(samples, tintype, scratch, name, image):
             samples.add(f"{who}.find.{name}.cold", entries_per_s(tree))
             samples.add(f"{who}.find.{name}.warm", entries_per_s(tree))
             remount()
-            samples.add(f"{who}.copy.{name}", copy_s(os.path.join(tree, "usr"), scratch))
+            part = "usr" if name not in ("fat", "ntfs") else "."
+            samples.add(f"{who}.copy.{name}", copy_s(os.path.join(tree, part), scratch))
     finally:
         kernel.unmount()
         store.unmount()
@@ -132,16 +153,19 @@ def first_list_ms(samples, tintype, scratch):
 def rows(row, samples):
     """Returns the rows of the table."""
     table = []
-    for name in ("ext4", "xfs"):
+    for name in NAMES:
+        # A program in user space is met, a driver of the kernel by half.
+        judge, share = ("ntfs-3g", 1.0) if name == "ntfs" else ("kernel", 0.5)
+        copied, copy_share = ("usr", 0.7) if name not in ("fat", "ntfs") else ("all", share)
         for how in ("cold", "warm"):
             kernel = samples.med(f"kernel.find.{name}.{how}")
             if kernel:
                 table.append(row(f"find -printf, Debian on {name}, {how}", samples.med(f"ours.find.{name}.{how}"), "/s",
-                                 0.5 * kernel, f"0.5 x kernel {kernel:.0f}"))
+                                 share * kernel, f"{share} x {judge} {kernel:.0f}"))
         kernel = samples.med(f"kernel.copy.{name}")
         if kernel:
-            table.append(row(f"cp -a usr, Debian on {name}", samples.med(f"ours.copy.{name}"), "s",
-                             kernel / 0.7, f"kernel {kernel:.2f} s / 0.7", higher=False))
+            table.append(row(f"cp -a {copied}, Debian on {name}", samples.med(f"ours.copy.{name}"), "s",
+                             kernel / copy_share, f"{judge} {kernel:.2f} s / {copy_share}", higher=False))
     if samples.med("ours.first_list_ms"):
         table.append(row("first ls of files/, image of 1 TiB", samples.med("ours.first_list_ms"), "ms", 20, "20 ms", higher=False))
     return table

@@ -10,7 +10,13 @@ static LOGGER: ErrorStream = ErrorStream;
 
 impl Log for ErrorStream {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= log::max_level()
+        // The FUSE library warns of what is no fault: requests that nobody answers, and
+        // an unmount of what was unmounted already.
+        let most = match metadata.target().split("::").next() {
+            Some("fuser") if log::max_level() < LevelFilter::Debug => LevelFilter::Error,
+            _ => log::max_level(),
+        };
+        metadata.level() <= most
     }
 
     fn log(&self, record: &Record<'_>) {

@@ -294,7 +294,11 @@ impl MountHandle {
 
     fn end(&mut self) -> io::Result<()> {
         let joined = match self.session.take() {
-            Some(session) => session.join(),
+            Some(session) => session.join().or_else(|error| match error.raw_os_error() {
+                // What a thread gets that was taking a request at the very moment.
+                Some(libc::ECONNABORTED) => Ok(()),
+                _ => Err(error),
+            }),
             None => Ok(()),
         };
         self.ending.finish();

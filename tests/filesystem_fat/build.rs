@@ -1,6 +1,7 @@
 //! Parts of volumes made by hand: slots of FAT, sets of exFAT.
 
-use crate::image::{Pages, open};
+use crate::image::Pages;
+use crate::support::reader::open;
 use crate::support::{Scratch, shell_ok};
 use std::sync::Arc;
 use tintype::filesystem::FileSystem;

@@ -2,8 +2,9 @@
 //! read.
 
 use crate::build::{empty, long, number, root_of, short};
-use crate::image::{Pages, content, extents, find, kind, names, node, open};
+use crate::image::Pages;
 use crate::support::needs;
+use crate::support::reader::{content, extents, find, kind, names, node, open};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use tintype::filesystem::{Consistency, ErrorKind, FileSystem, Name, NodeId};

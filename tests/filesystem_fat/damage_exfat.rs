@@ -2,8 +2,8 @@
 //! read.
 
 use crate::build::{Exfat, Stream, empty_exfat, exfat_set, number, seal};
-use crate::image::{content, extents, find, kind, names, node};
 use crate::support::needs;
+use crate::support::reader::{content, extents, find, kind, names, node};
 use std::sync::Arc;
 use tintype::filesystem::{Consistency, ErrorKind, FileSystem};
 

@@ -2,8 +2,8 @@
 //! and does not tell when a file was made.
 
 use crate::driver::{ExfatFuse, filler};
-use crate::image::{FileImage, open};
 use crate::listing::{Entry, Listing, assert_same, of_reader, parse};
+use crate::support::reader::{FileImage, open};
 use crate::support::{Scratch, measured, needs, number_from_env, shell_ok};
 use crate::vfat::check_allocated;
 use tintype::filesystem::{Consistency, FileSystem};

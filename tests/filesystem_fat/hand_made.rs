@@ -2,7 +2,8 @@
 //! gigabytes to write.
 
 use crate::build::{Exfat, Stream, empty, empty_exfat, exfat_set, number, reseal_boot, short};
-use crate::image::{Pages, content, find, names, open};
+use crate::image::Pages;
+use crate::support::reader::{content, find, names, open};
 use crate::support::{measured, needs};
 use std::ops::ControlFlow;
 use std::sync::Arc;

@@ -2,7 +2,8 @@
 //! exFAT are made right again half of the time.
 
 use crate::build::{Exfat, Stream, empty, empty_exfat, exfat_set, reseal_boot, seal};
-use crate::image::{Pages, open};
+use crate::image::Pages;
+use crate::support::reader::open;
 use crate::support::{Rng, measured, needs, number_from_env};
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;

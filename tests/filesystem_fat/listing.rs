@@ -1,7 +1,7 @@
 //! Everything that can be told of each entry of a tree: by `find` and `sha256sum` over
 //! a mount, and by our readers.
 
-use crate::image::FileImage;
+use crate::support::reader::FileImage;
 use crate::support::{Scratch, shell_ok};
 use std::collections::BTreeMap;
 use std::fs::File;

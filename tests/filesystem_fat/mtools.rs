@@ -1,6 +1,6 @@
 //! Volumes that mtools writes: long names, attributes and tables of its own making.
 
-use crate::image::{FileImage, content, find, names, open};
+use crate::support::reader::{FileImage, content, find, names, open};
 use crate::support::{Scratch, measured, needs, shell_ok};
 use std::path::{Path, PathBuf};
 use tintype::filesystem::{FileSystem, FileType, NodeId};

@@ -2,8 +2,8 @@
 //! shows.
 
 use crate::driver;
-use crate::image::{FileImage, open};
 use crate::listing::{assert_same, of_reader, parse};
+use crate::support::reader::{FileImage, open};
 use crate::support::{Scratch, measured, needs, number_from_env, shell_ok};
 use std::ops::ControlFlow;
 use std::path::Path;

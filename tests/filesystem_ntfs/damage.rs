@@ -2,8 +2,8 @@
 //! instead, or something that is said.
 
 use crate::driver::{Mounted, fill, make};
-use crate::image::{content, extents, find, kind, names, node, open};
 use crate::mft::Volume;
+use crate::support::reader::{content, extents, find, kind, names, node, open};
 use crate::support::{Rng, Scratch, needs};
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! Forms of content that Windows alone writes, or that are not read.
 
 use crate::driver::{fill, make};
-use crate::image::{FileImage, content, extents, kind, names, node, open};
 use crate::mft::Volume;
+use crate::support::reader::{FileImage, content, extents, kind, names, node, open};
 use crate::support::{Scratch, measured, needs, shell};
 use tintype::filesystem::{ErrorKind, FileType};
 

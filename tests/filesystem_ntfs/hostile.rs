@@ -2,9 +2,9 @@
 //! an error or data, soon, and never a panic.
 
 use crate::driver::{fill, make};
-use crate::image::open;
 use crate::mft::{Volume, reseal};
 use crate::oracle::hostile::{Mutated, PAGE_LEN, read_everything};
+use crate::support::reader::open;
 use crate::support::{Rng, Scratch, measured, needs, number_from_env};
 use std::ops::ControlFlow;
 use std::sync::Arc;

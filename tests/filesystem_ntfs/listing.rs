@@ -1,7 +1,7 @@
 //! Everything that can be told of each entry of a tree, one line for each property: by
 //! system calls on a mount of ntfs-3g, and by our reader.
 
-use crate::image::FileImage;
+use crate::support::reader::FileImage;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CString, OsStr};
 use std::ops::ControlFlow;

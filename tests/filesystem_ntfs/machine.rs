@@ -1,7 +1,7 @@
 //! Disks of machines with NTFS on them: of Windows, and of Linux with NTFS in its fstab.
 
 use crate::driver::scripts;
-use crate::image::FileImage;
+use crate::support::reader::FileImage;
 use crate::support::{Scratch, needs, shell_ok};
 use std::path::Path;
 use tintype::contents::{Contents, Follow, Inspection};

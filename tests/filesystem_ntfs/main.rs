@@ -12,7 +12,6 @@ mod damage;
 mod driver;
 mod forms;
 mod hostile;
-mod image;
 mod listing;
 mod machine;
 mod mft;

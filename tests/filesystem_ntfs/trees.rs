@@ -1,8 +1,8 @@
 //! Whole trees on volumes of each kind, compared entry by entry with ntfs-3g.
 
 use crate::driver::{Mounted, fill, make};
-use crate::image::{FileImage, open};
 use crate::listing::{Listing, assert_same, of_mount, of_reader};
+use crate::support::reader::{FileImage, open};
 use crate::support::{Scratch, measured, needs, shell_ok};
 use std::ops::ControlFlow;
 use std::path::Path;

@@ -12,6 +12,7 @@ mod command;
 mod images;
 mod library;
 mod mount;
+pub mod reader;
 mod saying;
 mod scratch;
 mod sparse;

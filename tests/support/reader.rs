@@ -1,4 +1,4 @@
-//! Images in files, and short ways to ask a reader.
+//! Image files, and short ways to ask a reader of a file system.
 
 use std::fs::File;
 use std::ops::ControlFlow;

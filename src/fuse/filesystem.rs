@@ -2,6 +2,7 @@
 
 use crate::fuse::answer::{answer, answer_later, answer_when_ready};
 use crate::fuse::convert::{attributes, timestamp};
+use crate::fuse::preload::{Preloader, writes};
 use crate::fuse::reply::{
     Found, reply_entry, reply_nothing, reply_sized, reply_space, reply_usage,
 };
@@ -10,9 +11,9 @@ use crate::fuse::{changing, listing, reading};
 use crate::tree::{Asked, AttributeChange, Caching, CopyRange, Creation, Error, Kind, Tree};
 use fuser::{
     BsdFileFlags, CopyFileRangeFlags, FileHandle, Filesystem, FopenFlags, Generation, INodeNo,
-    InitFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr,
-    ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek,
-    ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    InitFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
+    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs,
+    ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -27,6 +28,7 @@ const BACKGROUND_MAX: u16 = 64;
 pub(super) struct Adapter {
     pub(super) tree: Arc<Tree>,
     pub(super) turns: Arc<Turns>,
+    pub(super) preloader: Arc<Preloader>,
     /// For tests: RELEASE is handled this much later.
     pub(super) release_delay: Duration,
     /// The kernel must check permissions, access control lists included.
@@ -49,10 +51,6 @@ const WANTED: [InitFlags; 10] = [
 
 fn refused<T>(kind: Kind) -> crate::tree::Result<T> {
     Err(Error::from(kind))
-}
-
-fn writes(flags: OpenFlags) -> bool {
-    flags.acc_mode() != OpenAccMode::O_RDONLY
 }
 
 impl Adapter {
@@ -248,7 +246,8 @@ impl Filesystem for Adapter {
 
     fn open(&self, _req: &Request, inode: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let _turn = self.turns.take();
-        let work = move |tree: &Arc<Tree>| tree.open_file(inode.0, writes(flags));
+        let preloader = Arc::clone(&self.preloader);
+        let work = move |tree: &Arc<Tree>| preloader.open(tree, inode, flags);
         let accept = |reply: ReplyOpen, (handle, caching)| {
             let flags = match caching {
                 // Closing what cannot be written to is nobody's business.

@@ -8,6 +8,7 @@ mod errno;
 mod filesystem;
 mod listing;
 mod mount_point;
+mod preload;
 mod reading;
 mod reply;
 mod session;

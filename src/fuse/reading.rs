@@ -60,11 +60,7 @@ pub(super) fn read(
     reply: ReplyData,
 ) {
     let len = usize::try_from(range.size).unwrap_or(0).min(READ_LEN_MAX);
-    BUFFER.with_borrow_mut(|buffer| {
-        if buffer.len() < len {
-            buffer.resize(len, 0);
-        }
-        let target = buffer.get_mut(..len).unwrap_or_default();
+    with_buffer(len, |target| {
         match catch_unwind(AssertUnwindSafe(|| {
             read_in_pieces(tree, turn, fh, range, target)
         })) {
@@ -72,6 +68,16 @@ pub(super) fn read(
             Ok(Err(error)) => reply.error(errno(&error)),
             Err(_) => reply.error(Errno::EIO),
         }
+    });
+}
+
+/// Lends the buffer of this thread, with `len` bytes of whatever.
+pub(super) fn with_buffer(len: usize, use_it: impl FnOnce(&mut [u8])) {
+    BUFFER.with_borrow_mut(|buffer| {
+        if buffer.len() < len {
+            buffer.resize(len, 0);
+        }
+        use_it(buffer.get_mut(..len).unwrap_or_default());
         buffer.truncate(BUFFER_LEN_KEPT);
         buffer.shrink_to(BUFFER_LEN_KEPT);
     });

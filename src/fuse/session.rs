@@ -4,6 +4,7 @@
 use crate::filesystem::Substitutes;
 use crate::fuse::filesystem::Adapter;
 use crate::fuse::mount_point::{self, Refusal};
+use crate::fuse::preload::Preloader;
 use crate::fuse::turns::Turns;
 use crate::snapshot::{Catalog, Lease, LeaseRole};
 use crate::tree::{self, Tree, TreeOptions};
@@ -168,9 +169,11 @@ pub fn mount(catalog: &Arc<Catalog>, options: &MountOptions) -> Result<MountHand
         log::warn!("loop devices on drafts may hang when memory is short: no IO_FLUSHER");
     }
     let turns = Arc::new(Turns::default());
+    let preloader = Arc::new(Preloader::default());
     let adapter = Adapter {
         tree: Arc::clone(&tree),
         turns: Arc::clone(&turns),
+        preloader: Arc::clone(&preloader),
         release_delay: options.release_delay,
         checks_permissions: options.allow_other,
     };
@@ -182,6 +185,7 @@ pub fn mount(catalog: &Arc<Catalog>, options: &MountOptions) -> Result<MountHand
     let session = Session::new(adapter, &place, &config).map_err(failed)?;
     let device = session.as_fd().try_clone_to_owned().map_err(failed)?;
     turns.begin(device, config.n_threads.unwrap_or(1));
+    preloader.begin(session.notifier());
     let session = session.spawn().map_err(failed)?;
     if uid.is_root() {
         mount_point::raise_read_ahead(&place);

@@ -127,6 +127,25 @@ impl Tree {
         Ok((self.keep_open(Open { what }), caching))
     }
 
+    /// Remembers that a file was opened; true the first time since the kernel holds it,
+    /// so nobody can have read anything of it.
+    pub fn mark_opened(&self, inode: u64) -> bool {
+        self.nodes.mark_opened(inode)
+    }
+
+    /// Reads all of a file inside an image into `target`, if it is not empty and fits;
+    /// returns its length. `None` also where it cannot be read.
+    pub fn read_whole(&self, handle: u64, target: &mut [u8]) -> Option<usize> {
+        let open = self.opened(handle).ok()?;
+        let What::File(file) = &open.what else {
+            return None;
+        };
+        let len = usize::try_from(file.len().ok()?).ok()?;
+        let target = target.get_mut(..len).filter(|target| !target.is_empty())?;
+        let count = file.read(self, 0, target).ok()?;
+        (count == len).then_some(len)
+    }
+
     /// Opens a directory. Returns the handle, and how the kernel should treat it. May
     /// wait.
     pub fn open_directory(&self, inode: u64) -> Result<(u64, Caching)> {

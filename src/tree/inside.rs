@@ -90,6 +90,11 @@ pub(super) struct OpenFile {
 }
 
 impl OpenFile {
+    /// Returns the length in bytes.
+    pub(super) fn len(&self) -> Result<u64> {
+        Ok(self.file_system.metadata(self.place.at.node)?.size)
+    }
+
     /// Fills the start of `target`; shorter only at the end of the file.
     pub(super) fn read(&self, tree: &Tree, offset: ByteOffset, target: &mut [u8]) -> Result<usize> {
         let read = self.file_system.read_at(self.place.at.node, offset, target);

@@ -8,7 +8,24 @@ use std::collections::hash_map::Entry;
 #[derive(Debug)]
 struct Held {
     node: Node,
-    look_up_count: u64,
+    look_ups: u64,
+}
+
+impl Held {
+    /// Set among the look-ups once the file was opened: a field of its own would make
+    /// an entry larger than 96 bytes.
+    const OPENED: u64 = 1 << 63;
+
+    fn look_up_count(&self) -> u64 {
+        self.look_ups & !Self::OPENED
+    }
+
+    /// Takes look-ups back, and returns how many are left.
+    fn forget(&mut self, count: u64) -> u64 {
+        let left = self.look_up_count().saturating_sub(count);
+        self.look_ups = self.look_ups & Self::OPENED | left;
+        left
+    }
 }
 
 // The table may have 2.3 slots an entry just after it has grown.
@@ -34,12 +51,12 @@ impl NodeTable {
                 Entry::Vacant(slot) => {
                     slot.insert(Held {
                         node: node.clone(),
-                        look_up_count: 1,
+                        look_ups: 1,
                     });
                     return number;
                 }
                 Entry::Occupied(mut slot) if slot.get().node.is_same(node) => {
-                    slot.get_mut().look_up_count += 1;
+                    slot.get_mut().look_ups += 1;
                     return number;
                 }
                 Entry::Occupied(_) => number = number.wrapping_add(1).max(1 << 10),
@@ -50,13 +67,10 @@ impl NodeTable {
     /// Takes `count` look-ups back; the kernel forgets the node with the last one.
     pub(super) fn forget(&self, number: u64, count: u64) {
         let mut held = self.held.write();
-        if let Entry::Occupied(mut slot) = held.entry(number) {
-            let left = slot.get().look_up_count.saturating_sub(count);
-            if left == 0 {
-                slot.remove();
-            } else {
-                slot.get_mut().look_up_count = left;
-            }
+        if let Entry::Occupied(mut slot) = held.entry(number)
+            && slot.get_mut().forget(count) == 0
+        {
+            slot.remove();
         }
         if held.capacity() > 1024 && held.len() < held.capacity() / 8 {
             held.shrink_to_fit();
@@ -69,6 +83,17 @@ impl NodeTable {
             return Some(Node::Root);
         }
         self.held.read().get(&number).map(|held| held.node.clone())
+    }
+
+    /// Remembers that a file was opened; true the first time since the kernel holds it.
+    pub(super) fn mark_opened(&self, number: u64) -> bool {
+        let mut held = self.held.write();
+        let Some(held) = held.get_mut(&number) else {
+            return false;
+        };
+        let is_first = held.look_ups & Held::OPENED == 0;
+        held.look_ups |= Held::OPENED;
+        is_first
     }
 
     /// Returns how many nodes are held.
@@ -100,12 +125,28 @@ mod tests {
     }
 
     #[test]
+    fn the_first_opening_is_known_until_the_node_is_forgotten() {
+        let table = NodeTable::default();
+        let node = Node::Resource("web".into());
+        let number = table.hold(&node);
+        assert!(table.mark_opened(number));
+        assert!(!table.mark_opened(number));
+        assert_eq!(table.hold(&node), number);
+        table.forget(number, 1);
+        assert!(!table.mark_opened(number));
+        table.forget(number, 1);
+        assert!(!table.mark_opened(number), "nobody holds it");
+        assert_eq!(table.hold(&node), number);
+        assert!(table.mark_opened(number));
+    }
+
+    #[test]
     fn a_number_that_is_taken_is_passed_over() {
         let table = NodeTable::default();
         let node = Node::Resource("web".into());
         let other = Held {
             node: Node::Snapshots,
-            look_up_count: 1,
+            look_ups: 1,
         };
         table.held.write().insert(node.number(), other);
         let number = table.hold(&node);

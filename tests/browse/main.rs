@@ -28,5 +28,6 @@ mod feature_sets;
 mod machine;
 mod machine_image;
 mod other;
+mod small_files;
 mod subvolumes;
 mod users;

@@ -2,6 +2,7 @@
 //! the life of the mount itself.
 
 mod answer;
+mod awake;
 mod changing;
 mod convert;
 mod errno;

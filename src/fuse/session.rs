@@ -36,6 +36,9 @@ pub struct MountOptions {
     pub thread_count: usize,
     /// There is no `create/`.
     pub read_only: bool,
+    /// A processor may be kept busy for moments in which it could sleep, so that requests
+    /// in quick succession are answered sooner.
+    pub spins: bool,
     /// Bytes of memory for the metadata of file systems inside images.
     pub block_cache_len_bytes: u64,
     /// Where a log goes that is too large to be replayed in memory: a folder on a disk.
@@ -57,6 +60,7 @@ impl MountOptions {
             allow_other: false,
             thread_count: 0,
             read_only: false,
+            spins: true,
             block_cache_len_bytes: 32 << 20,
             spill_folder: PathBuf::from("/var/tmp"),
             substitutes: Substitutes {
@@ -184,7 +188,7 @@ pub fn mount(catalog: &Arc<Catalog>, options: &MountOptions) -> Result<MountHand
     let config = config(options);
     let session = Session::new(adapter, &place, &config).map_err(failed)?;
     let device = session.as_fd().try_clone_to_owned().map_err(failed)?;
-    turns.begin(device, config.n_threads.unwrap_or(1));
+    turns.begin(device, config.n_threads.unwrap_or(1), options.spins);
     preloader.begin(session.notifier());
     let session = session.spawn().map_err(failed)?;
     if uid.is_root() {

@@ -8,6 +8,7 @@
 //! a slow disk), and the next request comes after it has looked for one. Therefore rest
 //! is short: after [`REST_MAX`] a thread waits for requests again, whatever happens.
 
+use crate::fuse::awake::{self, Awake};
 use parking_lot::{Condvar, Mutex};
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
@@ -32,6 +33,8 @@ pub(super) struct Turns {
     resting: AtomicUsize,
     /// There is a processor for the client beside the one of the thread that looks.
     looks: AtomicBool,
+    /// Instead of looking, on a machine of two processors.
+    awake: OnceLock<Awake>,
     calls: Mutex<usize>,
     called: Condvar,
 }
@@ -40,21 +43,34 @@ pub(super) struct Turns {
 pub(super) struct Turn<'a>(&'a Turns);
 
 impl Turns {
-    /// Begins, with as many threads as wait for requests on `device`.
-    pub(super) fn begin(&self, device: OwnedFd, thread_count: usize) {
+    /// Begins, with as many threads as wait for requests on `device`. If it `spins`, a
+    /// processor is kept busy for moments in which it could sleep.
+    pub(super) fn begin(&self, device: OwnedFd, thread_count: usize, spins: bool) {
         self.waiting.fetch_add(
             isize::try_from(thread_count).unwrap_or(isize::MAX),
             Ordering::Relaxed,
         );
+        // Each is set once: there is one session for each adapter.
+        drop(self.device.set(device));
+        if !spins {
+            return;
+        }
+        if awake::is_of_use()
+            && let Ok(awake) = Awake::begin()
+        {
+            drop(self.awake.set(awake));
+            return;
+        }
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         self.looks.store(processors > 1, Ordering::Relaxed);
-        // Set once: there is one session for each adapter.
-        drop(self.device.set(device));
     }
 
     /// Says that this thread answers a request. To be kept until it is answered.
     pub(super) fn take(&self) -> Turn<'_> {
         self.waiting.fetch_sub(1, Ordering::Relaxed);
+        if let Some(awake) = self.awake.get() {
+            awake.note();
+        }
         self.share();
         Turn(self)
     }
@@ -142,7 +158,7 @@ mod tests {
     fn turns() -> (Arc<Turns>, std::io::PipeWriter) {
         let (device, kernel) = std::io::pipe().unwrap();
         let turns = Arc::new(Turns::default());
-        turns.begin(device.into(), 2);
+        turns.begin(device.into(), 2, false);
         (turns, kernel)
     }
 

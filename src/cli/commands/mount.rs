@@ -58,6 +58,9 @@ pub struct MountArguments {
     /// Without create/
     #[arg(long)]
     read_only: bool,
+    /// Never keep a processor busy so that requests in quick succession are answered sooner
+    #[arg(long)]
+    no_spin: bool,
     /// Log of a mount in the background [default: mount-....log in $XDG_STATE_HOME/tintype
     /// (~/.local/state/tintype), for root in /var/log/tintype]
     #[arg(long, value_name = "FILE", conflicts_with = "foreground")]
@@ -138,6 +141,7 @@ fn serve(arguments: &MountArguments, context: &Context) -> Result<Mount> {
             allow_other: arguments.allow_other,
             thread_count: arguments.threads.into(),
             read_only: arguments.read_only,
+            spins: !arguments.no_spin,
             block_cache_len_bytes,
             spill_folder: context.settings.temporary_folder(),
             substitutes: arguments.substitutes.or_owner(owner.user, owner.group),
@@ -193,6 +197,9 @@ fn child_words(arguments: &MountArguments) -> Result<Vec<std::ffi::OsString>> {
     }
     if arguments.read_only {
         words.push("--read-only".into());
+    }
+    if arguments.no_spin {
+        words.push("--no-spin".into());
     }
     words.extend(["--".into(), place.into_os_string()]);
     Ok(words)

@@ -196,6 +196,7 @@ fn read_with(image: &Arc<dyn ReadAt>, sector_len: u32, table: &mut Table) -> Res
             .warnings
             .push("the backup GPT header is damaged or cut off".to_owned());
     }
+    add_structures(&[&primary, &backup], sector_len, last_lba, table);
     table.kind = TableKind::Gpt;
     table.sector_len = sector_len;
     table.disk_uuid = Some(header.disk_guid.clone());
@@ -204,6 +205,24 @@ fn read_with(image: &Arc<dyn ReadAt>, sector_len: u32, table: &mut Table) -> Res
         add_entry(image, index, &Fields::new(entry, 0), table)?;
     }
     Ok(true)
+}
+
+/// Adds what the headers say of their own places: MBR, both headers and both tables.
+fn add_structures(headers: &[&Option<Header>], sector_len: u32, last_lba: u64, table: &mut Table) {
+    let sectors = |first: u64, count: u64| {
+        let place = |lba: u64| lba.saturating_mul(u64::from(sector_len));
+        place(first)..place(first.saturating_add(count))
+    };
+    table
+        .structures
+        .extend([sectors(0, 2), sectors(last_lba, 1)]);
+    for header in headers.iter().filter_map(|header| header.as_ref()) {
+        let table_sectors = header.table_len().div_ceil(u64::from(sector_len));
+        table.structures.extend([
+            sectors(header.alternate_lba, 1),
+            sectors(header.entries_lba, table_sectors),
+        ]);
+    }
 }
 
 fn add_entry(
@@ -240,6 +259,7 @@ fn add_entry(
         partition_type: PartitionType::Guid(format_guid(kind)),
         uuid: Some(format_guid(entry.array(ENTRY_GUID_OFFSET)?)),
         place,
+        is_shared: false,
     });
     Ok(())
 }

@@ -10,6 +10,7 @@ use super::{Partition, PartitionType, Place, Segment, Stripe, Table, read};
 use crate::base::{ByteLen, ByteOffset, Fields, ReadAt};
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
+use std::ops::Range;
 use std::sync::Arc;
 
 const SECTOR_LEN: u64 = 512;
@@ -52,6 +53,8 @@ struct PhysicalVolume {
     uuid: String,
     image_offset: ByteOffset,
     len: ByteLen,
+    /// Where its label and its metadata lie in the image.
+    structures: Vec<Range<ByteOffset>>,
 }
 
 fn crc(bytes: &[u8]) -> u32 {
@@ -84,6 +87,7 @@ pub(super) fn add_logical_volumes(
             Ok(found) => found,
         };
         let (volume, metadata) = found;
+        table.labels.extend(volume.structures.iter().cloned());
         volumes.insert(volume.uuid.clone(), volume);
         let Some(metadata) = metadata else { continue };
         if let Some(group) = metadata.first_section() {
@@ -163,6 +167,13 @@ fn read_volume(
     let areas_position = label.content.saturating_add(PV_AREAS_OFFSET);
     let (_, metadata_position) = read_areas(&fields, areas_position)?;
     let (areas, _) = read_areas(&fields, metadata_position)?;
+    let label_len = LABEL_SECTORS.saturating_mul(SECTOR_LEN);
+    let own = std::iter::once((0, label_len)).chain(areas.iter().copied());
+    let structures = own.map(|(start, len)| {
+        let start = image_offset.saturating_add(start);
+        start..start.saturating_add(len)
+    });
+    let structures = structures.collect();
     let mut metadata = None;
     let mut failure = None;
     for (offset, size) in areas {
@@ -183,6 +194,7 @@ fn read_volume(
                 uuid,
                 image_offset,
                 len,
+                structures,
             },
             metadata,
         )),
@@ -254,15 +266,10 @@ fn add_group(
     let indexes = table.partitions.iter().map(|partition| partition.index);
     let mut last = indexes.max().unwrap_or(0);
     let path = format!("{group}/logical_volumes");
+    let is_shared = !is_plain(&path, metadata);
     for name in metadata.children(&path) {
         let section = format!("{path}/{name}");
-        let status = metadata.get(&format!("{section}/status"));
-        let is_visible = status.is_some_and(|list| {
-            list.list()
-                .iter()
-                .any(|flag| flag.text() == Some("VISIBLE"))
-        });
-        if !is_visible {
+        if !is_visible(&section, metadata) {
             continue;
         }
         let place = match map(group, &section, metadata, volumes) {
@@ -276,8 +283,29 @@ fn add_group(
             partition_type: PartitionType::LogicalVolume,
             uuid: metadata.text(&format!("{section}/id")).map(str::to_owned),
             place,
+            is_shared,
         });
     }
+}
+
+fn is_visible(section: &str, metadata: &Metadata) -> bool {
+    let status = metadata.get(&format!("{section}/status"));
+    let flags = status.map_or(&[][..], Value::list);
+    flags.iter().any(|flag| flag.text() == Some("VISIBLE"))
+}
+
+/// Tells whether all volumes of a group are visible, and linear or striped: then none
+/// reads the bytes of another, as a snapshot reads those of its origin.
+fn is_plain(path: &str, metadata: &Metadata) -> bool {
+    metadata.children(path).iter().all(|name| {
+        let section = format!("{path}/{name}");
+        let mut segments = metadata.children(&section).into_iter();
+        let are_plain = segments.all(|segment| {
+            let kind = metadata.text(&format!("{section}/{segment}/type"));
+            matches!(kind, Some("striped" | "linear"))
+        });
+        are_plain && is_visible(&section, metadata)
+    })
 }
 
 fn map(

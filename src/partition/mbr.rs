@@ -129,6 +129,7 @@ pub(super) fn read_into(
     table.kind = TableKind::Mbr;
     table.sector_len = SECTOR_LEN;
     table.disk_uuid = Some(format!("{:08x}", boot.disk_signature));
+    table.structures.push(0..u64::from(SECTOR_LEN));
     let mut logical_index = 5;
     for (index, entry) in (1_u32..).zip(&boot.entries) {
         if entry.is_used() && !entry.is_extended() && entry.kind != TYPE_PROTECTIVE {
@@ -178,6 +179,8 @@ fn add_logical(
             table.warnings.push(text);
             return Ok(());
         }
+        let end = offset.saturating_add(u64::from(SECTOR_LEN));
+        table.structures.push(offset..end);
         let (data, link) = (Entry::read(&sector, 0)?, Entry::read(&sector, 1)?);
         if data.is_used() && !data.is_extended() {
             let start = place.saturating_add(u64::from(data.start));
@@ -219,5 +222,6 @@ fn add(
         partition_type: PartitionType::MbrByte(kind),
         uuid: Some(format!("{:08x}-{index:02x}", boot.disk_signature)),
         place,
+        is_shared: false,
     });
 }

@@ -30,6 +30,7 @@ pub use volume::{MappedVolume, Segment, Stripe};
 pub use window::Window;
 
 use crate::base::{ByteLen, ByteOffset, ReadAt};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// What kind of table an image has.
@@ -85,6 +86,9 @@ pub struct Partition {
     pub uuid: Option<String>,
     /// Where it lies.
     pub place: Place,
+    /// Whether something else may read its bytes too, in a way that is not read here: a
+    /// logical volume beside snapshots, thin, mirrored or hidden ones.
+    pub is_shared: bool,
 }
 
 /// What was found in an image.
@@ -100,6 +104,38 @@ pub struct Table {
     pub partitions: Vec<Partition>,
     /// What is wrong with the table, in sentences.
     pub warnings: Vec<String>,
+    /// Where the tables themselves lie in the image, in no order.
+    pub structures: Vec<Range<ByteOffset>>,
+    /// Where labels and metadata of physical volumes lie in the image, in no order.
+    pub labels: Vec<Range<ByteOffset>>,
+}
+
+impl Place {
+    /// Returns the ranges of the image that it takes, in no order; a range may be longer
+    /// than what is used of it.
+    pub fn ranges(&self) -> Vec<Range<ByteOffset>> {
+        match self {
+            Self::Range { image_offset, len } => {
+                let range = *image_offset..image_offset.saturating_add(*len);
+                std::iter::once(range).collect()
+            }
+            Self::Mapped(segments) => segments.iter().flat_map(Segment::ranges).collect(),
+            Self::Unreadable(_) => vec![],
+        }
+    }
+
+    /// Gives the ranges of the image that `range` of the partition takes to `visit`, in no
+    /// order. Bytes behind its end have none.
+    pub fn map(&self, range: &Range<ByteOffset>, visit: &mut dyn FnMut(Range<ByteOffset>)) {
+        match self {
+            Self::Range { image_offset, len } => {
+                let place = |offset: ByteOffset| image_offset.saturating_add(offset.min(*len));
+                visit(place(range.start)..place(range.end));
+            }
+            Self::Mapped(segments) => volume::map(segments, range, visit),
+            Self::Unreadable(_) => {}
+        }
+    }
 }
 
 impl Partition {
@@ -155,6 +191,8 @@ fn scan_table(image: &Arc<dyn ReadAt>) -> Result<Table> {
         disk_uuid: None,
         partitions: vec![],
         warnings: vec![],
+        structures: vec![],
+        labels: vec![],
     };
     let boot = mbr::BootSector::read(image)?;
     // As the kernel does: an MBR without a protective entry is believed before a GPT,

@@ -4,6 +4,7 @@ use super::error::{Error, Result};
 use crate::base::{ByteLen, ByteOffset, ReadAt};
 use std::io;
 use std::num::NonZeroU64;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// One column of a striped segment.
@@ -41,6 +42,62 @@ impl Segment {
         let row = (number / column_count).checked_mul(self.stripe_len.get())?;
         let place = stripe.image_offset.checked_add(row)?.checked_add(inside)?;
         Some((place, left.min(self.stripe_len.get().checked_sub(inside)?)))
+    }
+}
+
+impl Segment {
+    /// Returns the ranges of the image that its columns take.
+    pub(super) fn ranges(&self) -> Vec<Range<ByteOffset>> {
+        let mut ranges = vec![];
+        self.map(&(0..self.len), &mut |range| ranges.push(range));
+        ranges
+    }
+
+    /// Gives the range of each column that has bytes of `range`, which is relative to
+    /// the segment: rows lie one after the other in a column.
+    fn map(&self, range: &Range<u64>, visit: &mut dyn FnMut(Range<ByteOffset>)) {
+        let stripe_len = self.stripe_len.get();
+        let count = u64::try_from(self.stripes.len()).unwrap_or(u64::MAX);
+        for (column, stripe) in (0_u64..).zip(&self.stripes) {
+            let before = |offset: u64| match NonZeroU64::new(count.saturating_mul(stripe_len)) {
+                Some(row_len) if count > 1 => {
+                    let inside = offset % row_len;
+                    let own = inside.saturating_sub(column.saturating_mul(stripe_len));
+                    (offset / row_len)
+                        .saturating_mul(stripe_len)
+                        .saturating_add(own.min(stripe_len))
+                }
+                _ => offset,
+            };
+            let place = |offset: u64| stripe.image_offset.saturating_add(before(offset));
+            let found = place(range.start)..place(range.end);
+            if !found.is_empty() {
+                visit(found);
+            }
+        }
+    }
+}
+
+/// Gives the ranges of the image that `range` of a volume takes to `visit`.
+pub(super) fn map(
+    segments: &[Segment],
+    range: &Range<ByteOffset>,
+    visit: &mut dyn FnMut(Range<ByteOffset>),
+) {
+    let first = segments.partition_point(|segment| {
+        segment.volume_offset.saturating_add(segment.len) <= range.start
+    });
+    for segment in segments.iter().skip(first) {
+        let inside = |offset: u64| {
+            offset
+                .saturating_sub(segment.volume_offset)
+                .min(segment.len)
+        };
+        let wanted = inside(range.start)..inside(range.end);
+        if segment.volume_offset >= range.end {
+            return;
+        }
+        segment.map(&wanted, visit);
     }
 }
 
@@ -111,5 +168,41 @@ impl ReadAt for MappedVolume {
             rest = later;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every byte of a range lies where reading finds it.
+    #[test]
+    fn a_mapped_range_is_that_of_its_bytes() {
+        let stripe = |image_offset| Stripe { image_offset };
+        let segment = |volume_offset, len, stripe_len, stripes: &[u64]| Segment {
+            volume_offset,
+            len,
+            stripe_len: NonZeroU64::new(stripe_len).unwrap(),
+            stripes: stripes.iter().copied().map(stripe).collect(),
+        };
+        let segments: Arc<[Segment]> = [
+            segment(0, 40, 1, &[1000]),
+            segment(40, 48, 8, &[2000, 100, 3000]),
+            segment(88, 20, 4, &[500, 400]),
+        ]
+        .into();
+        let volume = MappedVolume::new(Arc::new(vec![0; 4000]), Arc::clone(&segments)).unwrap();
+        for start in 0..108 {
+            for end in start..120 {
+                let mut expected: Vec<u64> = (start..end.min(108))
+                    .map(|offset| volume.locate(offset).unwrap().0)
+                    .collect();
+                let mut found = vec![];
+                map(&segments, &(start..end), &mut |range| found.extend(range));
+                expected.sort_unstable();
+                found.sort_unstable();
+                assert_eq!(found, expected, "{start}..{end}");
+            }
+        }
     }
 }

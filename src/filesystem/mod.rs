@@ -40,7 +40,7 @@ pub use metadata::{
     Metadata, NodeFlags, NodeId, RootSelector, SpaceUsage, Summary,
 };
 pub use name::Name;
-pub use probe::{Recognized, probe};
+pub use probe::{Recognized, is_suspended, probe, probe_all};
 
 use crate::base::{ByteLen, ByteOffset, ReadAt};
 use std::io;

@@ -29,6 +29,8 @@ const NO_READER: Option<&str> = Some("Tintype has no reader for it");
 const ENCRYPTED: Option<&str> = Some("it is encrypted, and Tintype has no key");
 const MEMBER: Option<&str> = Some("it is part of a volume that Tintype does not assemble");
 
+const HASHES: Option<&str> = Some("it holds the hashes of another volume");
+
 const fn magic(
     format: &'static str,
     unreadable: Option<&'static str>,
@@ -44,7 +46,7 @@ const fn magic(
 }
 
 /// Containers first: what they hold may begin with a magic of its own.
-const MAGICS: [Magic; 40] = [
+const MAGICS: [Magic; 41] = [
     magic("luks", ENCRYPTED, 0, b"LUKS\xBA\xBE"),
     magic("luks", ENCRYPTED, 0x4000, b"SKUL\xBA\xBE"),
     magic("bitlocker", ENCRYPTED, 3, b"-FVE-FS-"),
@@ -59,6 +61,7 @@ const MAGICS: [Magic; 40] = [
     magic("vdo", MEMBER, 0, b"dmvdo001"),
     magic("bcache", MEMBER, 4096 + 24, &BCACHE),
     magic("bcachefs", NO_READER, 4096 + 24, &BCACHEFS),
+    magic("verity", HASHES, 0, b"verity\0\0"),
     magic("drbd", MEMBER, 0, b"\x83\x74\x02\x6b"),
     magic("xfs", None, 0, b"XFSB"),
     magic("ext", None, 1080, &[0x53, 0xEF]),
@@ -119,6 +122,8 @@ const ZFS_MAGIC: u64 = 0x00BA_B10C;
 
 const SWAP_PAGE_LENS: [u64; 5] = [4096, 8192, 16_384, 32_768, 65_536];
 const SWAP_MAGICS: [&[u8]; 4] = [b"SWAPSPACE2", b"SWAP-SPACE", b"S1SUSPEND", b"S2SUSPEND"];
+/// What the kernel and those before it write in the place of the magic of swap space.
+const SUSPEND_MAGICS: [&[u8]; 4] = [b"S1SUSPEND", b"S2SUSPEND", b"ULSUSPEND", b"LINHIB0001"];
 
 /// Recognises what fills `image`.
 ///
@@ -147,16 +152,11 @@ pub fn probe(image: &Arc<dyn ReadAt>) -> Result<Option<Recognized>> {
             }));
         }
     }
-    for page_len in SWAP_PAGE_LENS {
-        for bytes in SWAP_MAGICS {
-            if has(image, page_len.saturating_sub(10), bytes)? {
-                let unreadable = Some("swap space holds no files");
-                return Ok(Some(Recognized {
-                    format: "swap",
-                    unreadable,
-                }));
-            }
-        }
+    if is_swap(image)? {
+        return Ok(Some(Recognized {
+            format: "swap",
+            unreadable: Some("swap space holds no files"),
+        }));
     }
     if is_old_raid(image)? {
         return Ok(Some(Recognized {
@@ -185,6 +185,80 @@ pub fn probe(image: &Arc<dyn ReadAt>) -> Result<Option<Recognized>> {
         format: "ntfs",
         unreadable: None,
     }))
+}
+
+/// Returns every format that something in `image` is a mark of, each once: what fills it
+/// can only be told where it is one. Copies that often outlive their file system (those of
+/// btrfs and NTFS) do not count.
+///
+/// # Errors
+///
+/// Only if reading fails.
+pub fn probe_all(image: &Arc<dyn ReadAt>) -> Result<Vec<&'static str>> {
+    let mut found = vec![];
+    for magic in &MAGICS {
+        if has(image, magic.offset, magic.bytes)? {
+            found.push(magic.format);
+        }
+    }
+    for (offset, bytes) in &UFS {
+        if has(image, *offset, bytes)? {
+            found.push("ufs");
+        }
+    }
+    if is_swap(image)? {
+        found.push("swap");
+    }
+    if is_old_raid(image)? || is_firmware_raid(image)? {
+        found.push("mdraid");
+    }
+    if is_zfs(image)? {
+        found.push("zfs");
+    }
+    if fat::recognize(&**image)?.is_some() {
+        found.push("fat");
+    }
+    found.sort_unstable();
+    found.dedup();
+    Ok(found)
+}
+
+/// RAID of the firmware has its metadata in the last sectors of the whole disk.
+///
+/// Source: SNIA DDF 2.0, section 5.5 (anchor header); mdadm's documentation of IMSM.
+fn is_firmware_raid(image: &Arc<dyn ReadAt>) -> Result<bool> {
+    const DDF: [u8; 4] = [0xDE, 0x11, 0xDE, 0x11];
+    const INTEL: &[u8] = b"Intel Raid ISM Cfg Sig. ";
+    let from_end = |len| image.len().checked_sub(len).unwrap_or(u64::MAX);
+    Ok(has(image, from_end(512), &DDF)? || has(image, from_end(1024), INTEL)?)
+}
+
+/// Tells whether `image` is swap space with the memory of a machine that sleeps: it will go
+/// on with what it knew of its mounted file systems.
+///
+/// # Errors
+///
+/// Only if reading fails.
+pub fn is_suspended(image: &Arc<dyn ReadAt>) -> Result<bool> {
+    for page_len in SWAP_PAGE_LENS {
+        for bytes in SUSPEND_MAGICS {
+            if has(image, page_len.saturating_sub(10), bytes)? {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+fn is_swap(image: &Arc<dyn ReadAt>) -> Result<bool> {
+    for page_len in SWAP_PAGE_LENS {
+        for bytes in SWAP_MAGICS {
+            if has(image, page_len.saturating_sub(10), bytes)? {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 fn has(image: &Arc<dyn ReadAt>, offset: ByteOffset, bytes: &[u8]) -> Result<bool> {

@@ -68,6 +68,9 @@ struct VolumeState {
 const IS_DIRTY: u16 = 0x0001;
 const IS_BEING_CHECKED: u16 = 0x4000;
 
+/// Why a volume that a hibernated Windows has mounted is dirty.
+pub const HIBERNATED: &str = "Windows is hibernated; what it had not written is missing";
+
 /// The longest target of a link that Linux takes.
 const LINK_LEN_MAX: usize = 4095;
 
@@ -225,9 +228,7 @@ fn summarize(volume: &Volume, mut warnings: Vec<String>) -> Result<Summary> {
             Some("it was not unmounted, or damage was seen ($Volume says dirty)")
         }
         Some(_) => match log::damage(volume)? {
-            None if is_hibernated(volume)? => {
-                Some("Windows is hibernated; what it had not written is missing")
-            }
+            None if is_hibernated(volume)? => Some(HIBERNATED),
             reason => reason,
         },
     };

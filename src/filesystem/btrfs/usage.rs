@@ -128,6 +128,17 @@ impl Volume {
     pub(super) fn allocated_ranges(&self, visit: &mut RangeVisitor<'_>) -> Result<()> {
         let superblock = &self.space.superblock;
         let device = superblock.device_id;
+        // What a device is replaced by has no extents of its own yet, and all the data.
+        if device == 0 {
+            return Err(Error::unsupported(
+                "free space of a device that replaces another",
+            ));
+        }
+        let groups = self.tree(match superblock.has_block_group_tree() {
+            true => object::BLOCK_GROUP_TREE,
+            false => object::EXTENT_TREE,
+        })?;
+        let mut total = 0_u64;
         let mut ranges = Ranges::new(superblock.device_bytes, visit);
         let extents = self.tree(object::EXTENT_TREE)?;
         let key = Key::new(device, kind::DEV_EXTENT, 0);
@@ -153,14 +164,24 @@ impl Volume {
                 ));
             }
             lowest = end;
+            total = total.saturating_add(len);
             let flow = match chunk.is_plain() {
-                true => self.used_in(&chunk, start, &extents, &mut ranges)?,
+                true => self.used_in(&chunk, start, (&extents, &groups), &mut ranges)?,
                 // Which pieces are used is not worth the arithmetic: all of it is kept.
                 false => ranges.add(start..end),
             };
             if flow.is_break() {
                 return Ok(());
             }
+        }
+        if total != superblock.device_bytes_used {
+            let expected = "as many bytes as the superblock says";
+            return Err(Error::corrupt(
+                "device extents",
+                superblock.place,
+                expected,
+                total,
+            ));
         }
         ranges.finish();
         Ok(())
@@ -171,12 +192,13 @@ impl Volume {
         &self,
         chunk: &Chunk,
         start: ByteOffset,
-        extents: &Tree<'_>,
+        (extents, groups): (&Tree<'_>, &Tree<'_>),
         ranges: &mut Ranges<'_, '_>,
     ) -> Result<ControlFlow<()>> {
         let node_len = u64::from(self.space.superblock.node_len);
         let mut items = extents.items_from(&Key::new(chunk.logical, 0, 0))?;
         let mut lowest = chunk.logical;
+        let mut used = 0_u64;
         while let Some(item) = items.next()?.filter(|item| chunk.has(item.key.object)) {
             let len = match item.key.kind {
                 kind::EXTENT_ITEM => item.key.offset,
@@ -191,10 +213,15 @@ impl Volume {
                 return Err(Error::corrupt("extent", place, expected, item.key.object));
             }
             lowest = end;
+            used = used.saturating_add(len);
             let place = |logical: u64| start.saturating_add(logical.saturating_sub(chunk.logical));
             if ranges.add(place(item.key.object)..place(end)).is_break() {
                 return Ok(ControlFlow::Break(()));
             }
+        }
+        if used != used_of(groups, chunk)? {
+            let expected = "as many used bytes as its block group says";
+            return Err(Error::corrupt("extents of a chunk", start, expected, used));
         }
         Ok(ControlFlow::Continue(()))
     }

@@ -94,7 +94,14 @@ pub(super) fn allocated_ranges(exfat: &ExFat, visit: &mut RangeVisitor<'_>) -> R
     let superblock = &exfat.superblock;
     let mut ranges = Ranges::new(superblock.heap_offset, visit);
     let mut flow = ControlFlow::Continue(());
+    // A bitmap without itself and the root directory is damaged.
+    let bitmap = exfat
+        .system
+        .bitmap
+        .map_or(0, |bitmap| bitmap.allocation.first);
+    let mut is_damaged = false;
     scan(exfat, &mut |cluster, is_used| {
+        is_damaged |= !is_used && (cluster == bitmap || cluster == superblock.root_cluster);
         if is_used {
             let start = exfat.clusters.offset_of(cluster);
             let end = start.saturating_add(exfat.clusters.cluster_len());
@@ -104,6 +111,10 @@ pub(super) fn allocated_ranges(exfat: &ExFat, visit: &mut RangeVisitor<'_>) -> R
     })?;
     if flow.is_break() {
         return Ok(());
+    }
+    if is_damaged {
+        let expected = "itself and the root directory in it";
+        return Err(Error::corrupt("allocation bitmap", 0, expected, bitmap));
     }
     // What is behind the last cluster belongs to nobody that is known here.
     let end = exfat.clusters.bytes_of(superblock.cluster_count);

@@ -45,6 +45,7 @@ const CHECKSUM: usize = 0x3FC;
 /// The magic number.
 pub(super) const EXT_MAGIC: u16 = 0xEF53;
 const STATE_CLEAN: u16 = 1;
+const STATE_ERRORS: u16 = 2;
 const CHECKSUM_TYPE_CRC32C: u8 = 1;
 
 /// Feature bits that change what is read.
@@ -81,6 +82,11 @@ pub(super) mod feature {
         | 0x8000
         | 0x1_0000
         | 0x2_0000;
+    /// Compatible: all whose blocks are known to be in the bitmaps.
+    pub(crate) const COMPAT_KNOWN: u32 = 0x3F | 0x200 | 0x400 | 0x800 | 0x1000;
+    /// Read-only compatible: the same.
+    pub(crate) const RO_COMPAT_KNOWN: u32 =
+        0x7F | 0x100 | 0x200 | 0x400 | 0x1000 | 0x2000 | 0x8000 | 0x1_0000;
     /// Read-only compatible.
     pub(crate) const SPARSE_SUPER: u32 = 0x1;
     /// Read-only compatible.
@@ -163,6 +169,8 @@ pub(super) struct Superblock {
     pub(super) journal_inode: u32,
     pub(super) overhead_clusters: u32,
     pub(super) is_clean: bool,
+    /// The kernel has seen errors, and no check was run since.
+    pub(super) has_errors: bool,
     pub(super) compat: u32,
     pub(super) incompat: u32,
     pub(super) ro_compat: u32,
@@ -256,6 +264,7 @@ impl Superblock {
             journal_inode: fields.le_u32(JOURNAL_INUM)?,
             overhead_clusters: fields.le_u32(OVERHEAD_CLUSTERS)?,
             is_clean: fields.le_u16(STATE)? & STATE_CLEAN != 0,
+            has_errors: fields.le_u16(STATE)? & STATE_ERRORS != 0,
             compat: fields.le_u32(FEATURE_COMPAT)?,
             incompat,
             ro_compat,

@@ -7,6 +7,7 @@ use super::superblock::feature;
 use crate::base::Fields;
 use crate::filesystem::{Consistency, Error, RangeVisitor, Result, SpaceUsage};
 use std::ops::Range;
+use std::sync::Arc;
 
 const NAME_LEN_MAX: u32 = 255;
 /// Ranges of metadata in memory: 8 MiB of them. Joined, even 64 TiB have fewer.
@@ -121,6 +122,16 @@ pub(super) fn allocated_ranges(ext: &Ext, visit: &mut RangeVisitor<'_>) -> Resul
         ));
     }
     let superblock = &ext.superblock;
+    if superblock.has_errors {
+        let feature = "free space of a file system that has seen errors";
+        return Err(Error::unsupported(feature));
+    }
+    let unknown_compat = superblock.compat & !feature::COMPAT_KNOWN;
+    let unknown_ro_compat = superblock.ro_compat & !feature::RO_COMPAT_KNOWN;
+    if unknown_compat != 0 || unknown_ro_compat != 0 {
+        let feature = "free space of a file system with unknown features";
+        return Err(Error::unsupported(feature));
+    }
     let metadata = metadata_ranges(ext)?;
     let boot_end = u64::from(superblock.first_data_block).saturating_add(1);
     let mut ranges = Ranges {
@@ -134,18 +145,28 @@ pub(super) fn allocated_ranges(ext: &Ext, visit: &mut RangeVisitor<'_>) -> Resul
         let end = superblock
             .first_block_of(number.saturating_add(1))
             .min(superblock.block_count);
+        let behind = metadata.partition_point(|range| range.end <= first);
+        let tables = metadata
+            .iter()
+            .skip(behind)
+            .take_while(|range| range.start < end);
+        let mut tables = tables.map(|range| range.start.max(first)..range.end.min(end));
         let go_on = if group.is_block_uninit {
             let base_end = first.saturating_add(base_blocks(ext, number)).min(end);
-            let behind = metadata.partition_point(|range| range.end <= first);
-            let tables = metadata
-                .iter()
-                .skip(behind)
-                .take_while(|range| range.start < end);
-            let own = std::iter::once(first..base_end);
-            let mut all = own.chain(tables.map(|range| range.start.max(first)..range.end.min(end)));
+            let mut all = std::iter::once(first..base_end).chain(tables);
             all.all(|range| range.is_empty() || ranges.add(range))
         } else {
-            add_bitmap(ext, &group, first..end, &mut ranges)?
+            let bitmap = read_bitmap(ext, &group)?;
+            let copy = u64::from(superblock.has_superblock(number));
+            let own = first..first.saturating_add(copy);
+            if !is_used(ext, &bitmap, first, &own)
+                || !tables.all(|range| is_used(ext, &bitmap, first, &range))
+            {
+                let place = superblock.offset_of(group.block_bitmap);
+                let expected = "the blocks of bitmaps and tables in it";
+                return Err(Error::corrupt("block bitmap", place, expected, number));
+            }
+            add_bitmap(ext, &group, &bitmap, first..end, &mut ranges)?
         };
         if !go_on {
             return Ok(());
@@ -155,15 +176,13 @@ pub(super) fn allocated_ranges(ext: &Ext, visit: &mut RangeVisitor<'_>) -> Resul
     Ok(())
 }
 
-/// Returns where bitmaps and tables of all groups lie, joined and rising, if there is a
-/// group without a bitmap that may hold some of them.
+/// Returns where bitmaps and tables of all groups lie, joined and rising: a group without
+/// a bitmap may hold some of them, and a bitmap without them is damaged.
 fn metadata_ranges(ext: &Ext) -> Result<Vec<Range<u64>>> {
     let table_blocks = inode_table_blocks(&ext.superblock);
-    let mut has_uninit = false;
     let mut found: Vec<Range<u64>> = vec![];
     for number in 0..ext.superblock.group_count() {
         let group = ext.group(number)?;
-        has_uninit |= group.is_block_uninit;
         for (block, count) in [
             (group.block_bitmap, 1),
             (group.inode_bitmap, 1),
@@ -179,7 +198,7 @@ fn metadata_ranges(ext: &Ext) -> Result<Vec<Range<u64>>> {
         }
     }
     join(&mut found);
-    Ok(if has_uninit { found } else { vec![] })
+    Ok(found)
 }
 
 /// Sorts ranges and makes one of those that touch.
@@ -194,12 +213,8 @@ fn join(ranges: &mut Vec<Range<u64>>) {
     });
 }
 
-fn add_bitmap(
-    ext: &Ext,
-    group: &Group,
-    blocks: Range<u64>,
-    ranges: &mut Ranges<'_, '_>,
-) -> Result<bool> {
+/// Returns the block bitmap of a group.
+fn read_bitmap(ext: &Ext, group: &Group) -> Result<Arc<[u8]>> {
     let superblock = &ext.superblock;
     let offset = superblock.offset_of(group.block_bitmap);
     let bitmap = ext.reader.block(offset, superblock.block_size())?;
@@ -215,19 +230,52 @@ fn add_bitmap(
             return Err(Error::corrupt("block bitmap", offset, expected, computed));
         }
     }
-    let cluster_blocks = u64::from(superblock.cluster_blocks.get());
+    Ok(bitmap)
+}
+
+/// Tells whether all blocks of a range are used, by the bitmap of a group from `first` on.
+fn is_used(ext: &Ext, bitmap: &[u8], first: u64, blocks: &Range<u64>) -> bool {
+    let cluster_blocks = u64::from(ext.superblock.cluster_blocks.get()).max(1);
+    let cluster = |block: u64| block.saturating_sub(first).checked_div(cluster_blocks);
+    let (start, last) = (cluster(blocks.start), cluster(blocks.end.saturating_sub(1)));
+    let (Some(start), Some(last)) = (start, last) else {
+        return false;
+    };
+    blocks.is_empty()
+        || (start..=last).all(|number| {
+            let byte = bitmap.get(crate::filesystem::index_of(number / 8));
+            byte.is_some_and(|byte| byte >> (number % 8) & 1 == 1)
+        })
+}
+
+fn add_bitmap(
+    ext: &Ext,
+    group: &Group,
+    bitmap: &[u8],
+    blocks: Range<u64>,
+    ranges: &mut Ranges<'_, '_>,
+) -> Result<bool> {
+    let cluster_blocks = u64::from(ext.superblock.cluster_blocks.get());
     let mut first = blocks.start;
-    for byte in bitmap.iter() {
-        for bit in 0..8_u8 {
-            if first >= blocks.end {
-                return Ok(true);
-            }
-            let end = first.saturating_add(cluster_blocks).min(blocks.end);
-            if byte >> bit & 1 == 1 && !ranges.add(first..end) {
-                return Ok(false);
-            }
-            first = end;
+    let mut free = 0_u64;
+    let bits = bitmap
+        .iter()
+        .flat_map(|byte| (0..8_u8).map(move |bit| byte >> bit & 1));
+    for bit in bits {
+        if first >= blocks.end {
+            break;
         }
+        let end = first.saturating_add(cluster_blocks).min(blocks.end);
+        free = free.saturating_add(u64::from(bit == 0));
+        if bit == 1 && !ranges.add(first..end) {
+            return Ok(false);
+        }
+        first = end;
+    }
+    if free != u64::from(group.free_clusters) {
+        let place = ext.superblock.offset_of(group.block_bitmap);
+        let expected = "as many free blocks as its group says";
+        return Err(Error::corrupt("block bitmap", place, expected, free));
     }
     Ok(true)
 }

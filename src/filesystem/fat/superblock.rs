@@ -48,6 +48,8 @@ const CLUSTER_COUNT_MAX_32: u64 = 0x0FFF_FFF6;
 /// Tables are not kept equal; the low bits say which one counts.
 const FLAG_NOT_MIRRORED: u16 = 0x80;
 const ACTIVE_MASK: u16 = 0x0F;
+/// Tables that are compared: there are two as a rule.
+const MIRRORED_COUNT_MAX: u64 = 4;
 const STATE_DIRTY: u8 = 0x01;
 const EXTENDED_SIGNATURES: [u8; 2] = [0x28, 0x29];
 const NO_NAME: &[u8; 11] = b"NO NAME    ";
@@ -72,6 +74,8 @@ pub(super) struct Superblock {
     /// The first table, and the one that counts.
     pub(super) first_table_offset: ByteOffset,
     pub(super) table_offset: ByteOffset,
+    /// How far behind the first table its copies lie, if they are kept equal.
+    pub(super) mirrors: Vec<u64>,
     pub(super) root: Root,
     pub(super) data_offset: ByteOffset,
     pub(super) cluster_count: u32,
@@ -264,6 +268,7 @@ impl Layout {
             media,
             first_table_offset,
             table_offset: first_table_offset.saturating_add(self.active_table(fields)?),
+            mirrors: self.mirrors(fields)?,
             root: match self.is_32 {
                 true => Root::Cluster(fields.le_u32(field::ROOT_CLUSTER)?),
                 false => Root::Region {
@@ -293,6 +298,16 @@ impl Layout {
             return Ok(0);
         }
         Ok(self.bytes(active.saturating_mul(self.fat_sectors)))
+    }
+
+    /// Returns how far behind the first table its copies lie.
+    fn mirrors(&self, fields: &Fields<'_>) -> Result<Vec<u64>> {
+        let is_mirrored = !self.is_32 || fields.le_u16(field::FLAGS_32)? & FLAG_NOT_MIRRORED == 0;
+        if !is_mirrored || self.fat_count > MIRRORED_COUNT_MAX {
+            return Ok(vec![]);
+        }
+        let copies = (1..self.fat_count).map(|number| number.saturating_mul(self.fat_sectors));
+        Ok(copies.map(|sectors| self.bytes(sectors)).collect())
     }
 
     fn info_offset(&self, fields: &Fields<'_>) -> Result<Option<ByteOffset>> {

@@ -97,6 +97,13 @@ impl Table {
         u64::from(cluster).saturating_mul(self.width.bits()) / 8
     }
 
+    /// Returns where the entries of all clusters begin and end, whole ones of 16 bits or
+    /// more.
+    pub(in super::super) fn cluster_places(&self) -> (ByteOffset, ByteOffset) {
+        let end = self.offset.saturating_add(self.len());
+        (self.place(FIRST_CLUSTER), end)
+    }
+
     /// Returns where the entry of `cluster` lies.
     pub(in super::super) fn place(&self, cluster: u32) -> ByteOffset {
         self.offset.saturating_add(self.position(cluster))

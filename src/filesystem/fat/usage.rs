@@ -1,10 +1,12 @@
 //! How full a volume is, and which ranges of the image it uses.
 
 use super::Fat;
-use super::superblock::Superblock;
-use super::table::Width;
+use super::superblock::{Root, Superblock};
+use super::table::{Width, Window};
 use crate::base::{ByteOffset, Fields};
-use crate::filesystem::{BlockReader, Consistency, Error, RangeVisitor, Result, SpaceUsage};
+use crate::filesystem::{
+    BlockReader, Consistency, Error, RangeVisitor, Result, SpaceUsage, index_of,
+};
 use std::ops::{ControlFlow, Range};
 
 /// 255 units of UTF-16, each up to 6 bytes: what Linux tells.
@@ -13,6 +15,9 @@ const NAME_LEN_MAX: u32 = 1530;
 /// Tables up to this length are counted; above, the number that is stored is taken if
 /// it can be.
 const COUNTED_CLUSTERS_MAX: u32 = 1 << 21;
+
+/// Bytes of the tables that are compared at once.
+const PIECE_LEN: u64 = 64 << 10;
 
 /// The sector with the numbers of free space (FSInfo).
 ///
@@ -122,6 +127,52 @@ impl<'a, 'b> Ranges<'a, 'b> {
     }
 }
 
+/// Fails unless all tables say the same of all clusters, and the root directory is used.
+fn check_tables(fat: &Fat) -> Result<()> {
+    let superblock = &fat.superblock;
+    if superblock.mirrors.is_empty() {
+        let feature = "free space of a FAT without a second table that is kept equal";
+        return Err(Error::unsupported(feature));
+    }
+    let (reader, table) = (&fat.clusters.reader, &fat.clusters.table);
+    for mirror in &superblock.mirrors {
+        compare(reader, table.cluster_places(), *mirror)?;
+    }
+    let Root::Cluster(first) = superblock.root else {
+        return Ok(());
+    };
+    match table.value(reader, &mut Window::default(), first)? {
+        0 => Err(Error::corrupt(
+            "root cluster",
+            table.place(first),
+            "one in use",
+            0_u8,
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Fails unless the bytes between two places are there again, `distance` behind.
+fn compare(
+    reader: &BlockReader,
+    (start, end): (ByteOffset, ByteOffset),
+    distance: u64,
+) -> Result<()> {
+    let mut offset = start;
+    while offset < end {
+        let len = end.saturating_sub(offset).min(PIECE_LEN);
+        let (mut one, mut other) = (vec![0; index_of(len)], vec![0; index_of(len)]);
+        reader.read_exact_at(offset, &mut one)?;
+        reader.read_exact_at(offset.saturating_add(distance), &mut other)?;
+        if one != other {
+            let expected = "that of the other table";
+            return Err(Error::corrupt("part of a FAT", offset, expected, 0_u8));
+        }
+        offset = offset.saturating_add(len);
+    }
+    Ok(())
+}
+
 /// Gives the used ranges of the image to `visit`.
 pub(super) fn allocated_ranges(fat: &Fat, visit: &mut RangeVisitor<'_>) -> Result<()> {
     if let Consistency::Dirty { .. } = fat.summary.consistency {
@@ -130,6 +181,12 @@ pub(super) fn allocated_ranges(fat: &Fat, visit: &mut RangeVisitor<'_>) -> Resul
         ));
     }
     let superblock = &fat.superblock;
+    if superblock.width == Width::Bits12 {
+        return Err(Error::unsupported(
+            "free space of a FAT12, which does not say whether it was unmounted",
+        ));
+    }
+    check_tables(fat)?;
     let mut ranges = Ranges::new(superblock.data_offset, visit);
     let mut flow = ControlFlow::Continue(());
     fat.clusters

@@ -6,7 +6,10 @@
 use super::Ntfs;
 use super::record::{kind, number};
 use super::stream::Stream;
-use crate::filesystem::{Consistency, Error, RangeVisitor, Result, SpaceUsage, index_of, len_of};
+use crate::base::ByteOffset;
+use crate::filesystem::{
+    Consistency, Error, ExtentPlace, RangeVisitor, Result, SpaceUsage, index_of, len_of,
+};
 use std::ops::{ControlFlow, Range};
 
 /// 255 units of UTF-16 take up to 3 bytes each.
@@ -130,9 +133,15 @@ pub(super) fn allocated_ranges(ntfs: &Ntfs, visit: &mut RangeVisitor<'_>) -> Res
             "free space of an NTFS that was not unmounted or is damaged",
         ));
     }
+    if has_shadow_copies(ntfs)? {
+        return Err(Error::unsupported(
+            "free space of an NTFS with shadow copies, which may need it",
+        ));
+    }
     let bitmap = ntfs.bitmap()?;
     let superblock = &ntfs.volume.superblock;
     expect_written(ntfs, &bitmap)?;
+    expect_own(ntfs, &bitmap)?;
     let mut pending: Range<u64> = 0..0;
     let mut flow = ControlFlow::Continue(());
     ntfs.scan(&bitmap, superblock.cluster_count, &mut |first, piece| {
@@ -150,6 +159,48 @@ pub(super) fn allocated_ranges(ntfs: &Ntfs, visit: &mut RangeVisitor<'_>) -> Res
     let rest = end..superblock.len.max(end);
     if give(&mut pending, rest, visit).is_continue() {
         let _ = give(&mut pending, u64::MAX..u64::MAX, visit);
+    }
+    Ok(())
+}
+
+/// Tells whether Windows keeps older states of the volume: blocks that are free now are
+/// theirs until something is written over them.
+///
+/// Source: J. Metz, "Volume Shadow Snapshot (VSS) format", volume header.
+fn has_shadow_copies(ntfs: &Ntfs) -> Result<bool> {
+    const HEADER: ByteOffset = 0x1E00;
+    const MARK: [u8; 16] = [
+        0x6B, 0x87, 0x08, 0x38, 0x76, 0xC1, 0x48, 0x4E, 0xB7, 0xAE, 0x04, 0x04, 0x6E, 0x6C, 0xC7,
+        0x52,
+    ];
+    let mut found = [0; MARK.len()];
+    ntfs.volume.blocks.read_exact_at(HEADER, &mut found)?;
+    Ok(found == MARK)
+}
+
+/// A bitmap that has not even the boot sector, the MFT, its copy and itself is damaged.
+fn expect_own(ntfs: &Ntfs, bitmap: &Stream) -> Result<()> {
+    let superblock = &ntfs.volume.superblock;
+    let mut own = vec![0, superblock.mft_cluster, superblock.mirror_cluster];
+    bitmap.extents(&ntfs.volume, 0, &mut |extent| {
+        if let ExtentPlace::Image { offset } = extent.place {
+            own.push(offset.checked_div(superblock.cluster_len()).unwrap_or(0));
+        }
+        ControlFlow::Continue(())
+    })?;
+    for cluster in own {
+        let mut byte = [0];
+        bitmap.read(&ntfs.volume, cluster / 8, &mut byte)?;
+        let [byte] = byte;
+        if byte >> (cluster % 8) & 1 == 0 {
+            let expected = "the volume's own files in it";
+            return Err(Error::corrupt(
+                "bitmap",
+                superblock.offset_of(cluster),
+                expected,
+                cluster,
+            ));
+        }
     }
     Ok(())
 }

@@ -171,20 +171,35 @@ impl Volume {
             place(start)..place(end)
         };
         let mut used_from = 0;
+        let mut free_count = 0_u64;
         let mut is_ended = false;
         self.free_runs(group, &mut |free| {
             let used = used_from..free.start;
             used_from = free.end;
+            free_count = free_count.saturating_add(free.end.saturating_sub(free.start));
             if !used.is_empty() && visit(range(used.start, used.end)).is_break() {
                 is_ended = true;
                 return ControlFlow::Break(());
             }
             ControlFlow::Continue(())
         })?;
-        if !is_ended && used_from < count {
+        if is_ended {
+            return Ok(());
+        }
+        self.check_group(group, count, free_count)?;
+        if used_from < count {
             let _ = visit(range(used_from, count));
         }
         Ok(())
+    }
+
+    /// Fails unless the header of a group has its length and its number of free blocks: a
+    /// tree that lost a part has too few, one that was damaged has others.
+    fn check_group(&self, group: u32, count: u64, free_count: u64) -> Result<()> {
+        let (agf, offset) = self.group_header(group, 1, AGF_MAGIC, &CheckLayout::AGF)?;
+        let agf = Fields::new(&agf, offset);
+        expect(&agf, 12, "agf_length", count, agf.be_u32(12)?)?;
+        expect(&agf, 52, "agf_freeblks", free_count, agf.be_u32(52)?)
     }
 
     /// Gives the free runs of a group, rising, in blocks of the group.

@@ -20,6 +20,8 @@
 
 mod assembly;
 mod device;
+mod free_ranges;
+mod free_space;
 mod fstab;
 mod inspection;
 mod operating_system;
@@ -31,6 +33,7 @@ mod view;
 mod volume;
 
 pub use assembly::{Assembly, Unplaced};
+pub use free_space::{FreeSpace, VolumeSpace};
 pub use inspection::{FileSystemReport, Inspection, MountReport, VolumeReport};
 pub use operating_system::OperatingSystem;
 pub use path::{Follow, SYMLINK_COUNT_MAX};
@@ -51,6 +54,7 @@ pub const VOLUME_COUNT_MAX: usize = 1024;
 
 /// An image whose partitions are known.
 pub struct Contents {
+    image: Arc<dyn ReadAt>,
     table: Table,
     volumes: Vec<Arc<Volume>>,
     assembly: Mutex<Option<Arc<Assembly>>>,
@@ -66,7 +70,7 @@ impl Contents {
     pub fn open(image: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Self> {
         let table = partition::scan(&image).map_err(volume::from_partition)?;
         let volumes = if table.partitions.is_empty() {
-            vec![Arc::new(Volume::whole(image, options.clone()))]
+            vec![Arc::new(Volume::whole(Arc::clone(&image), options.clone()))]
         } else {
             table
                 .partitions
@@ -76,6 +80,7 @@ impl Contents {
                 .collect()
         };
         Ok(Self {
+            image,
             table,
             volumes,
             assembly: Mutex::new(None),

@@ -4,7 +4,8 @@
 use crate::image::Image;
 use std::sync::Arc;
 use tintype::base::ReadAt;
-use tintype::filesystem::probe;
+use tintype::contents::Contents;
+use tintype::filesystem::{BlockCache, OpenOptions, probe};
 use tintype::partition::{Place, scan};
 
 /// Partitions that are opened.
@@ -43,5 +44,25 @@ pub fn tables(image: &Arc<Image>) -> usize {
         }
         assert!(volume.read_exact_at(part_len, &mut [0]).is_err());
     }
+    check_free_space(&readable);
     recognised + table.partitions.len()
+}
+
+/// What may be thrown away is whole blocks of the image, in rising order.
+fn check_free_space(image: &Arc<dyn ReadAt>) {
+    let options = OpenOptions::new(BlockCache::new(1 << 20));
+    let found = Contents::open(Arc::clone(image), &options).and_then(|found| found.free_space());
+    let Ok(free) = found else {
+        return;
+    };
+    let mut last = 0;
+    for range in &free.ranges {
+        let is_whole = range.start % 4096 == 0 && range.end % 4096 == 0;
+        let is_behind = range.start >= last && range.start < range.end;
+        assert!(
+            is_whole && is_behind && range.end <= image.len(),
+            "{range:?}"
+        );
+        last = range.end;
+    }
 }

@@ -27,6 +27,8 @@ pub struct SnapshotView<'a> {
     description: &'a str,
     hold: bool,
     warnings: &'a [String],
+    /// None: the image is bit-exact.
+    discarded_len_bytes: Option<u64>,
     sequence: u64,
 }
 
@@ -50,6 +52,7 @@ impl<'a> SnapshotView<'a> {
             description: &labels.description,
             hold: labels.hold,
             warnings: &manifest.warnings,
+            discarded_len_bytes: manifest.discarded_len_bytes,
             sequence: snapshot.sequence,
         }
     }
@@ -67,6 +70,10 @@ impl<'a> SnapshotView<'a> {
             ("data", size(self.allocated_len_bytes)),
             ("added", size(self.added_len_bytes)),
         ];
+        if let Some(len) = self.discarded_len_bytes {
+            let text = format!("{} of free blocks, which read as zeros", size(len));
+            fields.push(("left out", text));
+        }
         if let Some(name) = self.name {
             fields.push(("name", name.to_owned()));
         }

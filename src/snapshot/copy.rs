@@ -76,6 +76,7 @@ pub fn copy(
         snapshot_type: manifest.snapshot_type,
         created_at: manifest.created_at,
         warnings: manifest.warnings.clone(),
+        discarded_len_bytes: manifest.discarded_len_bytes,
     };
     ingest(to, &source, options, progress)
 }

@@ -2,6 +2,7 @@
 //! the end one entry of the log.
 
 use super::catalog::Catalog;
+use super::discard::Discard;
 use super::lease::{Lease, LeaseRole};
 use super::manifest::{Labels, Manifest, Snapshot, SnapshotKind, SnapshotType, check_resource};
 use crate::base::limits::IMAGE_LEN_MAX;
@@ -34,6 +35,8 @@ pub struct IngestOptions {
     pub created_at: Timestamp,
     /// Reasons to doubt the content that are known before.
     pub warnings: Vec<String>,
+    /// What was left out of the source before; see [`Manifest::discarded_len_bytes`].
+    pub discarded_len_bytes: Option<u64>,
 }
 
 /// Fills the buffer of a segment with its bytes.
@@ -62,6 +65,34 @@ pub fn ingest(
     options: IngestOptions,
     progress: &Arc<Progress>,
 ) -> Result<Arc<Snapshot>> {
+    let (ingest, len, options) = read_all(catalog, source, options, progress)?;
+    ingest.publish(len, options)
+}
+
+/// Makes a snapshot of a source without its free blocks, as [`ingest`] does. Fails if what
+/// is free changed while it was read.
+pub fn ingest_without_free(
+    catalog: &Arc<Catalog>,
+    discard: &Discard,
+    options: IngestOptions,
+    progress: &Arc<Progress>,
+) -> Result<Arc<Snapshot>> {
+    let (ingest, len, options) = read_all(catalog, &discard.rest(), options, progress)?;
+    discard.confirm()?;
+    let options = IngestOptions {
+        discarded_len_bytes: Some(discard.discarded_len_bytes()),
+        ..options
+    };
+    ingest.publish(len, options)
+}
+
+/// Reads all of a source, and returns its length and the options with its warnings.
+fn read_all<'a>(
+    catalog: &'a Arc<Catalog>,
+    source: &Arc<dyn ImageSource>,
+    options: IngestOptions,
+    progress: &'a Arc<Progress>,
+) -> Result<(Ingest<'a>, u64, IngestOptions)> {
     check_resource(&options.resource)?;
     let len = source.len();
     if len > IMAGE_LEN_MAX {
@@ -77,13 +108,11 @@ pub fn ingest(
     result.and(drained)?;
     let mut warnings = options.warnings.clone();
     warnings.extend(source.warnings());
-    ingest.publish(
-        len,
-        IngestOptions {
-            warnings,
-            ..options
-        },
-    )
+    let options = IngestOptions {
+        warnings,
+        ..options
+    };
+    Ok((ingest, len, options))
 }
 
 /// Makes a snapshot of what `reader` gives until its end.
@@ -248,6 +277,7 @@ impl<'a> Ingest<'a> {
             added_len_bytes: self.writer.stats().stored_len_bytes,
             map_root: summary.root,
             warnings: options.warnings,
+            discarded_len_bytes: options.discarded_len_bytes,
             replaces: None,
         };
         write_manifest(&self.writer, &manifest, &options.labels)?;

@@ -53,6 +53,10 @@ pub struct Manifest {
     /// Reasons to doubt the content.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// Bytes of blocks that a file system said are free, and that read as zeros for that:
+    /// the image is not what it was made from, bit by bit. `None` if nobody asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discarded_len_bytes: Option<ByteLen>,
     /// The snapshot that this one takes the place of, by the same entry of the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<SnapshotId>,

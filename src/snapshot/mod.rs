@@ -3,6 +3,7 @@
 
 mod catalog;
 mod copy;
+mod discard;
 mod entry;
 mod ingest;
 mod lease;
@@ -16,8 +17,9 @@ mod tests;
 
 pub use catalog::Catalog;
 pub use copy::copy;
+pub use discard::Discard;
 pub use entry::{Action, Checkpoint, Entry};
-pub use ingest::{IngestOptions, ingest, ingest_stream, write_manifest};
+pub use ingest::{IngestOptions, ingest, ingest_stream, ingest_without_free, write_manifest};
 pub use lease::{Lease, LeaseInfo, LeaseRole, leases};
 pub use manifest::{Labels, Manifest, Snapshot, SnapshotKind, SnapshotType};
 pub use restore::{restore, restore_stream};

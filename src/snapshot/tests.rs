@@ -33,6 +33,7 @@ fn manifest(resource: &str, seconds: i64) -> Manifest {
         added_len_bytes: 0,
         map_root: None,
         warnings: vec![],
+        discarded_len_bytes: None,
         replaces: None,
     }
 }
@@ -52,6 +53,7 @@ fn options(resource: &str) -> IngestOptions {
         snapshot_type: SnapshotType::Snapshot,
         created_at: Timestamp::from_nanoseconds(1),
         warnings: vec![],
+        discarded_len_bytes: None,
     }
 }
 

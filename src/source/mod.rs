@@ -12,6 +12,7 @@ mod mounts;
 mod reader;
 mod sys;
 mod target;
+mod without_free;
 
 pub use block_device::BlockDeviceSource;
 pub use error::{Error, Result};
@@ -19,6 +20,7 @@ pub use file::FileSource;
 pub use mounts::{MountLine, Use, mount_lines};
 pub use reader::SourceReader;
 pub use target::{BlockDeviceTarget, FileTarget};
+pub use without_free::WithoutFree;
 
 use crate::base::ByteLen;
 use std::fs::File;

@@ -132,6 +132,10 @@ pub(super) fn xattrs(snapshot: &Snapshot) -> Vec<(Vec<u8>, Vec<u8>)> {
         .map_root
         .map(|root| root.to_string())
         .unwrap_or_default();
+    let discarded = manifest
+        .discarded_len_bytes
+        .map(|len| len.to_string())
+        .unwrap_or_default();
     let values = [
         ("id", manifest.id.to_string()),
         ("resource", manifest.resource.clone()),
@@ -146,6 +150,7 @@ pub(super) fn xattrs(snapshot: &Snapshot) -> Vec<(Vec<u8>, Vec<u8>)> {
         ("description", snapshot.labels.description.clone()),
         ("map_root", root),
         ("warnings", manifest.warnings.join("\n")),
+        ("discarded", discarded),
     ];
     values
         .into_iter()

@@ -229,6 +229,7 @@ impl Draft {
             added_len_bytes: content.writer.stats().stored_len_bytes,
             map_root,
             warnings: found.warnings,
+            discarded_len_bytes: None,
             replaces,
         };
         Ok(Publication {

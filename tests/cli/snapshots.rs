@@ -8,11 +8,12 @@ use tintype::base::{SnapshotId, Timestamp};
 use tintype::snapshot::{Catalog, Labels, Manifest, SnapshotKind, SnapshotType};
 use tintype::store::{OpenOptions, Store};
 
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 17] = [
     "added_len_bytes",
     "allocated_len_bytes",
     "created_at",
     "description",
+    "discarded_len_bytes",
     "hold",
     "id",
     "image_len_bytes",
@@ -170,6 +171,7 @@ fn an_ambiguous_prefix_is_refused() {
             added_len_bytes: 0,
             map_root: None,
             warnings: vec![],
+            discarded_len_bytes: None,
             replaces: None,
         };
         catalog.create(manifest, Labels::default()).unwrap();

@@ -111,6 +111,7 @@ impl World {
             snapshot_type: SnapshotType::Snapshot,
             created_at: Timestamp::now(),
             warnings: vec![],
+            discarded_len_bytes: None,
         };
         let progress = Arc::new(Progress::default());
         let snapshot = if self.number.is_multiple_of(3) {

@@ -4,12 +4,15 @@ use crate::base::{Progress, Timestamp, format_byte_len};
 use crate::cli::context::Context;
 use crate::cli::error::{Error, Result};
 use crate::cli::output::printable;
+use crate::cli::place::open_options;
 use crate::cli::progress_display::with_progress;
 use crate::cli::stdin::Stdin;
 use crate::cli::view::SnapshotView;
-use crate::snapshot::{self, IngestOptions, Labels, Snapshot, SnapshotKind, SnapshotType};
+use crate::contents::VolumeSpace;
+use crate::snapshot::{self, Discard, IngestOptions, Labels, Snapshot, SnapshotKind, SnapshotType};
 use crate::source;
 use clap::{Args, ValueEnum};
+use serde::Serialize;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,12 +26,20 @@ use std::time::Instant;
 ///
 /// A source that is mounted read-write, or that changes while it is read, is warned
 /// about: the image may not be consistent, and the snapshot says so for ever.
+///
+/// An image is bit-exact, deleted files included, unless --discard-free asks for less: then
+/// blocks that a file system says are free are not read, not stored, and zeros when the
+/// image is read. Only file systems that were unmounted and are fully understood take
+/// part; of everything else (swap, gaps, unknown formats, a file system in use) each byte
+/// is kept, and it is said why. The snapshot says for ever what it was made without. The
+/// source must not change meanwhile, and cannot be standard input.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
   tintype create web.img                          resource \"web\"
   tintype create --name before-upgrade --tag keep web.img
   tintype create --resource db --kind volume /dev/vg0/db-snap
+  tintype create --discard-free --resource web /dev/vg0/web-frozen
   zcat old.img.gz | tintype create --resource old --time 2024-02-29T12:00:00Z -")]
 pub struct CreateArguments {
     /// File or block device to read; - for standard input
@@ -52,6 +63,9 @@ pub struct CreateArguments {
     /// Free text
     #[arg(long, value_name = "TEXT", default_value = "")]
     description: String,
+    /// Leave out blocks that a file system in the image says are free; they read as zeros
+    #[arg(long)]
+    discard_free: bool,
     /// The moment that the image shows, like 2026-11-23T07:44:12Z [default: now]
     #[arg(long, value_name = "TIME")]
     time: Option<Timestamp>,
@@ -106,12 +120,23 @@ pub fn run(arguments: CreateArguments, context: &Context) -> Result<()> {
     } else {
         Some(source::open(&arguments.source)?)
     };
-    let catalog = context.open_or_init()?;
     let start = Instant::now();
+    let discard = match &source {
+        Some(source) if arguments.discard_free => {
+            Some(Discard::find(source, open_options(context))?)
+        }
+        _ => None,
+    };
+    let catalog = context.open_or_init()?;
     let title = options.resource.clone();
     let (snapshot, progress) = with_progress(context, &printable(&title), |progress| {
         let snapshot = match &source {
-            Some(source) => snapshot::ingest(&catalog, source, options, progress)?,
+            Some(source) => match &discard {
+                Some(discard) => {
+                    snapshot::ingest_without_free(&catalog, discard, options, progress)?
+                }
+                None => snapshot::ingest(&catalog, source, options, progress)?,
+            },
             None => {
                 let mut input = Stdin::new(progress);
                 snapshot::ingest_stream(&catalog, &mut input, options, progress)?
@@ -122,10 +147,18 @@ pub fn run(arguments: CreateArguments, context: &Context) -> Result<()> {
     for warning in &snapshot.manifest.warnings {
         context.output.warn(&printable(warning));
     }
-    report(context, &snapshot, &progress, start)
+    let volumes = discard
+        .as_ref()
+        .map(|discard| &*discard.free_space().volumes);
+    report(context, &snapshot, &progress, volumes, start)
 }
 
 fn options(arguments: &CreateArguments, is_stream: bool) -> Result<IngestOptions> {
+    if arguments.discard_free && is_stream {
+        let message = "--discard-free has to look at all of the image before it is read, \
+                       which standard input does not allow; write it to a file first";
+        return Err(Error::Usage(message.to_owned()));
+    }
     let resource = match &arguments.resource {
         Some(resource) => resource.clone(),
         None if is_stream => {
@@ -152,6 +185,7 @@ fn options(arguments: &CreateArguments, is_stream: bool) -> Result<IngestOptions
         snapshot_type: arguments.snapshot_type.into(),
         created_at: arguments.time.unwrap_or_else(Timestamp::now),
         warnings: vec![],
+        discarded_len_bytes: None,
     })
 }
 
@@ -177,9 +211,13 @@ fn report(
     context: &Context,
     snapshot: &Snapshot,
     progress: &Progress,
+    volumes: Option<&[VolumeSpace]>,
     start: Instant,
 ) -> Result<()> {
-    let view = SnapshotView::new(snapshot);
+    let view = Created {
+        snapshot: SnapshotView::new(snapshot),
+        volumes,
+    };
     context.output.result(&view, |target| {
         writeln!(
             target,
@@ -199,7 +237,44 @@ fn report(
         format_byte_len(manifest.added_len_bytes),
         format_byte_len(rate as u64),
     ));
+    if let (Some(volumes), Some(len)) = (volumes, manifest.discarded_len_bytes) {
+        let len = format_byte_len(len);
+        context
+            .output
+            .note(&format!("{len} of free blocks left out"));
+        for volume in volumes {
+            context.output.note(&printable(&volume_text(volume)));
+        }
+    }
     Ok(())
+}
+
+/// What is printed: the snapshot, and of a creation without free blocks what is free.
+#[derive(Serialize)]
+struct Created<'a> {
+    #[serde(flatten)]
+    snapshot: SnapshotView<'a>,
+    #[serde(rename = "free_space", skip_serializing_if = "Option::is_none")]
+    volumes: Option<&'a [VolumeSpace]>,
+}
+
+/// Says what of a volume was left out, or why all of it was kept.
+fn volume_text(volume: &VolumeSpace) -> String {
+    let name = match volume.name.as_str() {
+        "" => "the image",
+        name => name,
+    };
+    let format = match volume.format.as_str() {
+        "" => String::new(),
+        format => format!(" ({format})"),
+    };
+    match &volume.kept {
+        Some(reason) => format!("  {name}{format}: kept: {reason}"),
+        None => format!(
+            "  {name}{format}: {} free",
+            format_byte_len(volume.free_len_bytes)
+        ),
+    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ use crate::support::reader::{content, extents, find, kind, names, node, open};
 use crate::support::{Rng, Scratch, needs};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tintype::base::ReadAt;
 use tintype::filesystem::{Consistency, ErrorKind, FileSystem, FileType, NodeId, Result};
 
 const DATA: u32 = 0x80;
@@ -246,6 +248,74 @@ fn damaged_compressed_content_is_what_ntfs_3g_reads_or_an_error() {
         refused > 0,
         "{refused} refused, {equal} equal, {changed} changed"
     );
+}
+
+/// `SEEK_DATA` passed over a unit whose clusters lie behind its hole, and `cp` made zeros of
+/// it without an error.
+#[test]
+fn a_unit_with_its_hole_in_front_is_no_hole() {
+    needs!("mkntfs", "ntfs-3g", "python3", "fuse", "root");
+    let scratch = Scratch::new();
+    let (_, mut volume) = volume(&scratch);
+    let file = inode(&volume, "compressed/text");
+    let attribute = volume.attribute(file, DATA, "");
+    let list =
+        attribute.start + crate::mft::number(&volume.bytes[attribute.start + 0x20..], 2) as usize;
+    let header = volume.bytes[list];
+    let len = 1 + usize::from(header & 15) + usize::from(header >> 4);
+    // Clusters and the hole behind them change their places.
+    let stored = volume.bytes[list..list + len].to_vec();
+    let hole = volume.bytes[list + len..list + len + 2].to_vec();
+    assert_eq!(hole[0], 1, "a hole of one byte");
+    volume.bytes[list..list + 2].copy_from_slice(&hole);
+    volume.bytes[list + 2..list + 2 + len].copy_from_slice(&stored);
+    let fs = opened(&volume).unwrap();
+    let mut first = None;
+    let result = fs.extents(NodeId::new(file), 0, &mut |extent| {
+        first = first.or(Some(extent.offset));
+        std::ops::ControlFlow::Continue(())
+    });
+    assert_eq!((first, result.is_ok()), (Some(0), true));
+    assert_eq!(kind(content(&*fs, NodeId::new(file))), ErrorKind::Corrupt);
+}
+
+/// Free space that could not be counted was none, for as long as the volume was open.
+#[test]
+fn a_bitmap_of_the_mft_that_cannot_be_read_is_an_error() {
+    needs!("mkntfs", "ntfs-3g", "python3", "fuse", "root");
+    let scratch = Scratch::new();
+    let (_, volume) = volume(&scratch);
+    let bad = volume.first_run(0, 0xB0, "") as u64;
+    let image = Arc::new(FailingAt {
+        bytes: volume.bytes,
+        bad,
+        is_bad: true.into(),
+    });
+    let fs = open(Arc::<FailingAt>::clone(&image)).unwrap();
+    assert_eq!(kind(fs.statfs()), ErrorKind::Io);
+    image.is_bad.store(false, Ordering::Relaxed);
+    assert!(fs.statfs().unwrap().free_node_count > 0);
+}
+
+/// An image with a byte that cannot be read for a while.
+struct FailingAt {
+    bytes: Vec<u8>,
+    bad: u64,
+    is_bad: AtomicBool,
+}
+
+impl ReadAt for FailingAt {
+    fn len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn read_exact_at(&self, offset: u64, target: &mut [u8]) -> std::io::Result<()> {
+        let end = offset + target.len() as u64;
+        if self.is_bad.load(Ordering::Relaxed) && (offset..end).contains(&self.bad) {
+            return Err(std::io::Error::other("a bad sector"));
+        }
+        self.bytes.read_exact_at(offset, target)
+    }
 }
 
 /// A crate that was tried panics on an entry of an index that is longer than its node.

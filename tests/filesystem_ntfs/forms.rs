@@ -1,9 +1,10 @@
 //! Forms of content that Windows alone writes, or that are not read.
 
 use crate::driver::{fill, make};
-use crate::mft::Volume;
+use crate::mft::{Volume, number};
 use crate::support::reader::{FileImage, content, extents, kind, names, node, open};
 use crate::support::{Scratch, measured, needs, shell};
+use std::sync::Arc;
 use tintype::filesystem::{ErrorKind, FileType};
 
 /// Compressed by the overlay filter, with the compressors of wimlib: all four kinds, at two
@@ -116,7 +117,23 @@ fn an_mft_in_many_pieces_is_read() {
         assert_eq!(found, name.as_bytes());
     }
     // Its runs do not fit its first record.
-    let volume = Volume::new(std::fs::read(&image).expect("an image"));
+    let mut volume = Volume::new(std::fs::read(&image).expect("an image"));
+    let mut others = (1..24).filter(|place| {
+        let base = volume.record(*place).start + 0x20;
+        number(&volume.bytes[base..], 8) == 1 << 48
+    });
+    let other = others.next().expect("a record with more runs");
+    // Runs in a record of another file are none of the MFT.
+    let base = volume.record(other).start + 0x20;
+    volume.bytes[base] = 5;
+    let changed = open(Arc::new(volume.bytes.clone())).expect("opened");
+    let warnings = &changed.summary().warnings;
+    assert!(
+        warnings
+            .iter()
+            .any(|warning| warning.contains("pieces of the MFT")),
+        "{warnings:?}"
+    );
     let list = volume.attribute(0, 0x20, "");
     let list_len = list.len();
     measured!(

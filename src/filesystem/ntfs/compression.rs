@@ -15,9 +15,9 @@ use std::sync::Arc;
 /// larger clusters.
 const UNIT_LEN_MAX: u64 = 64 << 10;
 
-/// What a decompressed unit is known by: the record and name of its value, and its
-/// number.
-pub(super) type UnitKey = (u64, Arc<[u8]>, u64);
+/// What a decompressed unit is known by: the record, type and name of its value, and its
+/// number. Chunks of the overlay filter have no type.
+pub(super) type UnitKey = (u64, Option<u32>, Arc<[u8]>, u64);
 
 /// What a unit is.
 enum Unit {
@@ -122,6 +122,24 @@ impl Mapped {
         })
     }
 
+    /// Tells whether a unit has no clusters. One that is damaged has some.
+    ///
+    /// # Errors
+    ///
+    /// Io.
+    pub(super) fn is_hole(
+        &self,
+        volume: &Volume,
+        walker: &mut Walker<'_>,
+        first: u64,
+        clusters: u64,
+    ) -> Result<bool> {
+        match self.unit(volume, walker, first, clusters) {
+            Err(Error::Io(error)) => Err(Error::Io(error)),
+            found => Ok(matches!(found, Ok(Unit::Hole))),
+        }
+    }
+
     fn decompressed(
         &self,
         volume: &Volume,
@@ -129,7 +147,7 @@ impl Mapped {
         unit_len: u64,
         stored: u64,
     ) -> Result<Arc<[u8]>> {
-        let key = (self.owner, Arc::clone(&self.name), number);
+        let key = (self.owner, Some(self.kind), Arc::clone(&self.name), number);
         if let Some(found) = volume.units.get(&key) {
             return Ok(found);
         }

@@ -276,6 +276,7 @@ impl Mapped {
             false => 1,
         };
         let end = self.extent.initialized;
+        let needed = volume.superblock.clusters_for(end);
         let mut walker = Walker::new(self);
         let mut vcn = offset
             .checked_shr(volume.superblock.cluster_log)
@@ -284,10 +285,22 @@ impl Mapped {
         while volume.superblock.offset_of(vcn) < end {
             let run = walker.run_at(volume, vcn)?;
             let start = volume.superblock.offset_of(vcn);
+            // A hole goes on to the end, or to the unit that it ends in.
+            let hole_end = match run.end() < needed {
+                true => run.end() & !unit.wrapping_sub(1),
+                false => u64::MAX,
+            };
             // Units whose first cluster is there have content.
-            let next = match run.cluster {
-                Some(_) => run.end().checked_next_multiple_of(unit).unwrap_or(u64::MAX),
-                None => (run.end() & !unit.wrapping_sub(1)).max(vcn.saturating_add(unit)),
+            let (next, is_hole) = match run.cluster {
+                Some(_) => {
+                    let next = run.end().checked_next_multiple_of(unit);
+                    (next.unwrap_or(u64::MAX), false)
+                }
+                None if hole_end > vcn => (hole_end, true),
+                None => {
+                    let is_hole = self.is_hole(volume, &mut walker, vcn, unit)?;
+                    (vcn.saturating_add(unit), is_hole)
+                }
             };
             let len = volume
                 .superblock
@@ -296,11 +309,11 @@ impl Mapped {
                 .saturating_sub(start);
             let skip = vcn.saturating_sub(run.first);
             let place = match run.cluster {
-                None => None,
-                Some(_) if self.is_compressed() => Some(ExtentPlace::Encoded),
-                Some(cluster) => Some(ExtentPlace::Image {
+                _ if is_hole => None,
+                Some(cluster) if !self.is_compressed() => Some(ExtentPlace::Image {
                     offset: volume.superblock.offset_of(cluster.saturating_add(skip)),
                 }),
+                _ => Some(ExtentPlace::Encoded),
             };
             if let Some(place) = place
                 && visit(FileExtent {

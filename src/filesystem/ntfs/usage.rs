@@ -63,10 +63,11 @@ impl Ntfs {
         Ok(count.saturating_sub(used))
     }
 
-    fn free_records(&self) -> u64 {
+    /// Counts the records that are free; none if the bitmap of the MFT is damaged.
+    fn free_records(&self) -> Result<u64> {
         let count = self.volume.record_count();
         if count / 8 > RECORD_BITMAP_LEN_MAX {
-            return 0;
+            return Ok(0);
         }
         let found = self.volume.inode(number::MFT).and_then(|inode| {
             match inode.stream(&self.volume, kind::BITMAP, b"")? {
@@ -74,7 +75,10 @@ impl Ntfs {
                 None => Ok(0),
             }
         });
-        found.unwrap_or(0)
+        match found {
+            Err(Error::Io(error)) => Err(Error::Io(error)),
+            found => Ok(found.unwrap_or(0)),
+        }
     }
 }
 
@@ -102,7 +106,8 @@ pub(super) fn space(ntfs: &Ntfs) -> Result<SpaceUsage> {
         Some(free) => *free,
         None => {
             let free = ntfs.free_bits(&ntfs.bitmap()?, superblock.cluster_count)?;
-            *ntfs.free.get_or_init(|| (free, ntfs.free_records()))
+            let free_records = ntfs.free_records()?;
+            *ntfs.free.get_or_init(|| (free, free_records))
         }
     };
     let record_len = len_of_usize(superblock.record_len);

@@ -120,7 +120,9 @@ impl Volume {
             }
             let record = self.record(entry.record.number)?;
             let end = self.mft.last().map_or(0, Run::end);
+            let is_own = record.is_in_use && record.owner() == number::MFT;
             let found = record.find(kind::DATA, b"", entry.first)?;
+            let found = found.filter(|found| is_own && found.is_mapped());
             let Some(found) = found.filter(|_| entry.first == end) else {
                 let expected = "the next runs of the MFT";
                 return Err(Error::corrupt("MFT", record.offset, expected, entry.first));

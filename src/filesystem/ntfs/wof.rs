@@ -20,10 +20,6 @@ pub(super) const STREAM: &[u8] = b"W\0o\0f\0C\0o\0m\0p\0r\0e\0s\0s\0e\0d\0D\0a\0
 /// Files of at most this length have a table of 4 bytes an entry, others of 8.
 const SHORT_LEN_MAX: u64 = 0xFFFF_FFFF;
 
-/// What decompressed chunks are known by in the cache: no name of a stream has an odd
-/// length.
-const CACHE_NAME: &[u8] = b"WOF";
-
 /// How content is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Algorithm {
@@ -74,10 +70,11 @@ pub(super) fn read(
         let expected = "a stream of compressed content";
         Error::corrupt("file", inode.record.offset, expected, inode.record.number)
     })?;
+    let name: Arc<[u8]> = Arc::new([]);
     let (mut position, mut rest) = (offset, target);
     while !rest.is_empty() {
         let number = position.checked_div(chunk_len).unwrap_or(0);
-        let key = (inode.record.number, CACHE_NAME.into(), number);
+        let key = (inode.record.number, None, Arc::clone(&name), number);
         let chunk = match volume.units.get(&key) {
             Some(chunk) => chunk,
             None => {

@@ -34,45 +34,15 @@ pub(super) struct Entry {
     pub(super) record: Reference,
 }
 
-/// Reads the list of `record`.
+/// Reads the list of `record`. Its runs are all in there: that of the MFT is read before
+/// the MFT is known.
 ///
 /// # Errors
 ///
 /// Corrupt if it is none; Io.
 pub(super) fn read(list: &Stream, volume: &Volume, record: &Record) -> Result<Vec<Entry>> {
-    let bytes = match (list, record.number) {
-        // The MFT is not known yet: the runs of its list are all in its first record.
-        (Stream::Mapped(mapped), 0) => read_from(mapped, volume, record)?,
-        _ => list.read_all(volume, LEN_MAX)?,
-    };
+    let bytes = list.read_all(volume, LEN_MAX)?;
     parse(&Fields::new(&bytes, record.offset))
-}
-
-/// Reads a value whose runs are all in `record`.
-fn read_from(mapped: &super::stream::Mapped, volume: &Volume, record: &Record) -> Result<Vec<u8>> {
-    let corrupt = |found| {
-        let expected = "a list of at most 256 KiB";
-        Error::corrupt("attribute list", record.offset, expected, found)
-    };
-    let size = mapped.extent.size;
-    if size > 256 << 10 {
-        return Err(corrupt(size));
-    }
-    let attribute = record.find(mapped.kind, b"", 0)?;
-    let attribute = attribute.ok_or_else(|| corrupt(0))?;
-    let mut bytes = vec![];
-    for run in super::stream::runs_of(&attribute, volume.superblock.cluster_count)? {
-        let len = crate::filesystem::len_of(&bytes);
-        let left = size
-            .saturating_sub(len)
-            .min(volume.superblock.offset_of(run.count));
-        let cluster = run.cluster.ok_or_else(|| corrupt(run.first))?;
-        let mut part = vec![0; crate::filesystem::index_of(left)];
-        let place = volume.superblock.offset_of(cluster);
-        volume.blocks.read_exact_at(place, &mut part)?;
-        bytes.extend(part);
-    }
-    Ok(bytes)
 }
 
 fn parse(fields: &Fields<'_>) -> Result<Vec<Entry>> {

@@ -15,6 +15,7 @@ use crate::filesystem::{
 };
 use std::cmp::Ordering;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 /// Blocks of a directory at most: 256 GiB of names at 4 KiB a block.
 const BLOCK_COUNT_MAX: u64 = 1 << 26;
@@ -34,26 +35,26 @@ mod field {
     pub(super) const HEADER: usize = 0x18;
 }
 
-/// A directory that is being read.
-pub(super) struct Directory<'a> {
-    volume: &'a Volume,
-    root: Vec<u8>,
+/// Where the names of a directory are.
+#[derive(Debug)]
+pub(super) struct Index {
+    root: Arc<[u8]>,
     /// Where the directory's record lies, for messages.
     offset: ByteOffset,
-    blocks: Option<Stream>,
+    pub(super) blocks: Option<Stream>,
     bitmap: Option<Stream>,
     block_len: usize,
     /// What numbers of blocks count in, in bytes.
     unit: u64,
 }
 
-impl<'a> Directory<'a> {
+impl Index {
     /// Looks at the index of names of a directory.
     ///
     /// # Errors
     ///
     /// WrongType if it is none; Corrupt; Io.
-    pub(super) fn open(volume: &'a Volume, inode: &Inode) -> Result<Self> {
+    pub(super) fn load(volume: &Volume, inode: &Inode) -> Result<Self> {
         if inode.file_type != FileType::Directory {
             return Err(Error::WrongType {
                 expected: FileType::Directory,
@@ -67,13 +68,12 @@ impl<'a> Directory<'a> {
             let found = inode.record.number;
             return Err(Error::corrupt("directory", offset, expected, found));
         };
-        let fields = Fields::new(&root, offset);
-        let len = fields.le_u32(field::BLOCK_LEN)?;
+        let len = Fields::new(&root, offset).le_u32(field::BLOCK_LEN)?;
         let len_max = index_of(1_u64.wrapping_shl(STRUCTURE_LOG_MAX));
         let block_len = fixup::checked_len(len.into(), len_max, offset)?;
         let cluster_len = volume.superblock.cluster_len();
         Ok(Self {
-            volume,
+            root,
             offset,
             blocks: inode.stream(volume, kind::INDEX_ALLOCATION, DIRECTORY_INDEX)?,
             bitmap: inode.stream(volume, kind::BITMAP, DIRECTORY_INDEX)?,
@@ -82,13 +82,42 @@ impl<'a> Directory<'a> {
                 true => cluster_len,
                 false => 512,
             },
-            root: root.to_vec(),
         })
     }
 
+    /// Returns what it costs in memory.
+    pub(super) fn bytes_len(&self) -> usize {
+        let streams = [&self.blocks, &self.bitmap].into_iter().flatten();
+        streams.fold(
+            size_of::<Self>().saturating_add(self.root.len()),
+            |sum, stream| sum.saturating_add(stream.bytes_len()),
+        )
+    }
+}
+
+/// A directory that is being read.
+pub(super) struct Directory<'a> {
+    volume: &'a Volume,
+    index: Arc<Index>,
+}
+
+impl<'a> Directory<'a> {
+    /// Begins to read a directory.
+    ///
+    /// # Errors
+    ///
+    /// As [`Index::load`].
+    pub(super) fn open(volume: &'a Volume, inode: &Inode) -> Result<Self> {
+        let index = match &inode.index {
+            Some(index) => Arc::clone(index),
+            None => Arc::new(Index::load(volume, inode)?),
+        };
+        Ok(Self { volume, index })
+    }
+
     fn root_entries(&self) -> Result<Entries<'_>> {
-        let root = Fields::new(&self.root, self.offset);
-        let len = self.root.len().checked_sub(field::ROOT_HEADER);
+        let root = Fields::new(&self.index.root, self.index.offset);
+        let len = self.index.root.len().checked_sub(field::ROOT_HEADER);
         Entries::new(&root.part(field::ROOT_HEADER, len.unwrap_or(usize::MAX))?)
     }
 
@@ -96,32 +125,32 @@ impl<'a> Directory<'a> {
     fn block(&self, offset: u64) -> Result<Vec<u8>> {
         let missing = || {
             let expected = "a block of the directory";
-            Error::corrupt("index", self.offset, expected, offset)
+            Error::corrupt("index", self.index.offset, expected, offset)
         };
-        let Some(Stream::Mapped(blocks)) = &self.blocks else {
+        let Some(Stream::Mapped(blocks)) = &self.index.blocks else {
             return Err(missing());
         };
         let end = offset.checked_add(self.block_len_bytes());
         if end.is_none_or(|end| end > blocks.extent.initialized) {
             return Err(missing());
         }
-        let mut bytes = vec![0; self.block_len];
+        let mut bytes = vec![0; self.index.block_len];
         blocks.read_metadata(self.volume, offset, &mut bytes)?;
-        fixup::apply(&mut bytes, b"INDX", self.offset)?;
-        let found = Fields::new(&bytes, self.offset).le_u64(field::NUMBER)?;
-        if found.checked_mul(self.unit) != Some(offset) {
+        fixup::apply(&mut bytes, b"INDX", self.index.offset)?;
+        let found = Fields::new(&bytes, self.index.offset).le_u64(field::NUMBER)?;
+        if found.checked_mul(self.index.unit) != Some(offset) {
             let expected = "the number of the block";
-            return Err(Error::corrupt("index", self.offset, expected, found));
+            return Err(Error::corrupt("index", self.index.offset, expected, found));
         }
         Ok(bytes)
     }
 
     fn block_len_bytes(&self) -> u64 {
-        u64::try_from(self.block_len).unwrap_or(u64::MAX)
+        u64::try_from(self.index.block_len).unwrap_or(u64::MAX)
     }
 
     fn entries_of<'b>(&self, block: &'b [u8]) -> Result<Entries<'b>> {
-        let fields = Fields::new(block, self.offset);
+        let fields = Fields::new(block, self.index.offset);
         let len = block.len().checked_sub(field::HEADER);
         Entries::new(&fields.part(field::HEADER, len.unwrap_or(usize::MAX))?)
     }
@@ -154,11 +183,16 @@ impl<'a> Directory<'a> {
     }
 
     fn block_count(&self) -> Result<u64> {
-        let size = self.blocks.as_ref().map_or(0, Stream::size);
+        let size = self.index.blocks.as_ref().map_or(0, Stream::size);
         let count = size.checked_div(self.block_len_bytes()).unwrap_or(0);
-        if count > BLOCK_COUNT_MAX || count > 0 && self.bitmap.is_none() {
+        if count > BLOCK_COUNT_MAX || count > 0 && self.index.bitmap.is_none() {
             let expected = "at most 67,108,864 blocks, and a bitmap of them";
-            return Err(Error::corrupt("directory", self.offset, expected, count));
+            return Err(Error::corrupt(
+                "directory",
+                self.index.offset,
+                expected,
+                count,
+            ));
         }
         Ok(count)
     }
@@ -185,7 +219,7 @@ impl<'a> Directory<'a> {
                 continue;
             }
             let bytes = utf16::to_bytes(&index::units(name.name));
-            let name_shown = match Name::of_image(&bytes, self.offset) {
+            let name_shown = match Name::of_image(&bytes, self.index.offset) {
                 Ok(name) => name,
                 Err(error) => {
                     *damage = Err(error);
@@ -223,14 +257,14 @@ impl<'a> Directory<'a> {
             let Some(number) = child else {
                 return Ok(None);
             };
-            let block = self.block(number.saturating_mul(self.unit))?;
+            let block = self.block(number.saturating_mul(self.index.unit))?;
             child = match search_node(self.entries_of(&block)?, compare)? {
                 Step::Found(reference, name) => return Ok(Some((reference, name))),
                 Step::Down(child) => child,
             };
         }
         let expected = "at most 32 levels";
-        Err(Error::corrupt("index", self.offset, expected, 33_u8))
+        Err(Error::corrupt("index", self.index.offset, expected, 33_u8))
     }
 
     /// Finds the file of exactly that name.
@@ -325,7 +359,7 @@ const BITMAP_PIECE_LEN: u64 = 4096;
 impl UsedBlocks {
     /// Returns the first block from `number` on that is in use; below `count`.
     fn next(&mut self, directory: &Directory<'_>, number: u64, count: u64) -> Result<Option<u64>> {
-        let Some(bitmap) = &directory.bitmap else {
+        let Some(bitmap) = &directory.index.bitmap else {
             return Ok(None);
         };
         let mut number = number;
@@ -341,7 +375,7 @@ impl UsedBlocks {
             let index = byte_index.saturating_sub(self.start);
             let Some(byte) = self.bytes.get(index_of(index)) else {
                 let expected = "a bit for each block";
-                let place = directory.offset;
+                let place = directory.index.offset;
                 return Err(Error::corrupt(
                     "bitmap of a directory",
                     place,

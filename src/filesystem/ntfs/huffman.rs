@@ -3,6 +3,9 @@
 //!
 //! Source: Microsoft [MS-XCA], section 2.2.4; [MS-PATCH], section 2.4.
 
+/// One more than the bits of the longest codes.
+const LEN_MAX: usize = 17;
+
 /// Symbols of codes of up to 16 bits.
 pub(super) struct Decoder {
     /// For each length from 1: the first code that is longer, as the highest bits of 64.
@@ -10,7 +13,7 @@ pub(super) struct Decoder {
     /// For each length from 1: what is added to a code to find its symbol.
     places: Vec<(u64, usize)>,
     symbols: Vec<u16>,
-    /// The only code there is.
+    /// There is no code.
     is_empty: bool,
 }
 
@@ -18,22 +21,33 @@ impl Decoder {
     /// Makes the codes for symbols that have codes of these lengths, 0 for none. `None` if
     /// there are too many or too few.
     pub(super) fn new(lens: &[u8], len_max: u32) -> Option<Self> {
-        let mut symbols = vec![];
+        let mut counts = [0_usize; LEN_MAX];
+        for len in lens.iter().filter(|len| **len > 0) {
+            let count = counts.get_mut(usize::from(*len));
+            let count = count.filter(|_| u32::from(*len) <= len_max)?;
+            *count = count.checked_add(1)?;
+        }
         let (mut ends, mut places) = (vec![], vec![]);
-        let mut code: u64 = 0;
+        let (mut code, mut place) = (0_u64, 0_usize);
+        let mut next = [0_usize; LEN_MAX];
         for len in 1..=len_max {
+            let index = usize::try_from(len).ok()?;
             code = code.checked_shl(1)?;
-            places.push((code, symbols.len()));
-            for (symbol, found) in (0_u16..).zip(lens) {
-                if u32::from(*found) == len {
-                    symbols.push(symbol);
-                    code = code.checked_add(1)?;
-                }
-            }
+            places.push((code, place));
+            *next.get_mut(index)? = place;
+            let count = *counts.get(index)?;
+            place = place.checked_add(count)?;
+            code = code.checked_add(u64::try_from(count).ok()?)?;
             if code > 1_u64.checked_shl(len)? {
                 return None;
             }
             ends.push(code);
+        }
+        let mut symbols = vec![0; place];
+        for (symbol, len) in (0_u16..).zip(lens).filter(|(_, len)| **len > 0) {
+            let place = next.get_mut(usize::from(*len))?;
+            *symbols.get_mut(*place)? = symbol;
+            *place = place.checked_add(1)?;
         }
         let is_empty = symbols.is_empty();
         let is_complete = code == 1_u64.checked_shl(len_max)?;
@@ -86,6 +100,7 @@ mod tests {
     fn too_many_and_too_few_codes_are_none() {
         assert!(Decoder::new(&[1, 1, 1], 15).is_none());
         assert!(Decoder::new(&[1, 2], 15).is_none());
+        assert!(Decoder::new(&[1, 1, 16], 15).is_none());
         assert_eq!(Decoder::new(&[0, 0], 15).unwrap().find(0), None);
     }
 }

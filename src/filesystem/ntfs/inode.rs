@@ -4,6 +4,7 @@
 //! "$FILE_NAME"; what ntfs-3g shows for files of Interix and of the Linux subsystem.
 
 use super::attribute_list::{self, Entry};
+use super::dir::Index;
 use super::index;
 use super::interix::{self, Interix};
 use super::record::{Record, Reference, kind};
@@ -62,6 +63,8 @@ pub(super) struct Inode {
     pub(super) interix_target: Option<Vec<u16>>,
     /// The value without a name; directories have none.
     pub(super) data: Option<Stream>,
+    /// The index of names of a directory; `None` if it is damaged.
+    pub(super) index: Option<Arc<Index>>,
     /// Names that are not the short form of another one.
     pub(super) link_count: u32,
     /// The directory of its first name.
@@ -78,7 +81,7 @@ impl Inode {
         let list = match record.find(kind::ATTRIBUTE_LIST, b"", 0)? {
             Some(attribute) => {
                 let segments = own_segment(&record);
-                let list = Stream::new(&record, &attribute, segments)?;
+                let list = Stream::new(volume, &record, &attribute, segments)?;
                 Some(attribute_list::read(&list, volume, &record)?)
             }
             None => None,
@@ -108,32 +111,35 @@ impl Inode {
             reparse: None,
             interix_target: None,
             data: None,
+            index: None,
             link_count: 0,
             parent: None,
         };
         inode.count_names(volume)?;
         inode.data = inode.stream(volume, kind::DATA, b"")?;
         inode.find_type(volume)?;
+        if inode.file_type == FileType::Directory {
+            // Damage is told when somebody looks into it.
+            inode.index = Index::load(volume, &inode).ok().map(Arc::new);
+        }
         Ok(inode)
-    }
-
-    /// Tells whether attributes lie in other records too.
-    pub(super) const fn has_list(&self) -> bool {
-        self.list.is_some()
     }
 
     /// Returns what it costs in memory.
     pub(super) fn bytes_len(&self) -> usize {
-        let entries = self.list.as_ref().map_or(0, Vec::len);
-        let segments = match &self.data {
-            Some(Stream::Mapped(mapped)) => size_of_val::<[Segment]>(&mapped.segments),
-            _ => 0,
-        };
-        entries
-            .saturating_mul(size_of::<Entry>().saturating_add(16))
-            .saturating_add(segments)
+        let list = self.list.iter().flatten().fold(0_usize, |sum, entry| {
+            sum.saturating_add(size_of::<Entry>())
+                .saturating_add(entry.name.len())
+        });
+        let target = self.interix_target.as_ref().map_or(0, Vec::len);
+        let index = self.index.as_ref().map_or(0, |index| index.bytes_len());
+        size_of::<Self>()
+            .saturating_add(list)
+            .saturating_add(target.saturating_mul(2))
+            .saturating_add(self.reparse.as_ref().map_or(0, Reparse::bytes_len))
+            .saturating_add(self.data.as_ref().map_or(0, Stream::bytes_len))
+            .saturating_add(index)
             .saturating_add(self.record.bytes_len())
-            .saturating_add(512)
     }
 
     /// Tells the type and what depends on it.
@@ -245,7 +251,8 @@ impl Inode {
             let Some(attribute) = self.record.find(kind, name, 0)? else {
                 return Ok(None);
             };
-            return Stream::new(&self.record, &attribute, own_segment(&self.record)).map(Some);
+            let segments = own_segment(&self.record);
+            return Stream::new(volume, &self.record, &attribute, segments).map(Some);
         };
         let segments: Vec<Segment> = list
             .iter()
@@ -275,7 +282,7 @@ impl Inode {
                 kind,
             ));
         };
-        Stream::new(record, &attribute, segments).map(Some)
+        Stream::new(volume, record, &attribute, segments).map(Some)
     }
 
     /// Returns the names of all values of a type (units of UTF-16 as they are stored), at

@@ -314,20 +314,17 @@ impl Ntfs {
     }
 
     /// Returns size and allocated bytes of a directory: those of its index.
-    fn directory_len(&self, inode: &Inode) -> Result<(u64, u64)> {
-        let found = inode.stream(&self.volume, kind::INDEX_ALLOCATION, inode::DIRECTORY_INDEX);
-        match found {
-            Ok(Some(stream)) => Ok((stream.size(), stream.allocated())),
-            Err(Error::Io(error)) => Err(Error::Io(error)),
-            Ok(None) | Err(_) => Ok((0, 0)),
-        }
+    fn directory_len(inode: &Inode) -> (u64, u64) {
+        let index = inode.index.as_ref();
+        let blocks = index.and_then(|index| index.blocks.as_ref());
+        blocks.map_or((0, 0), |blocks| (blocks.size(), blocks.allocated()))
     }
 
     fn metadata_of(&self, inode: &Inode) -> Result<Metadata> {
         let data = inode.data.as_ref();
         let allocated = data.map_or(0, Stream::allocated);
         let (size, allocated) = match inode.file_type {
-            FileType::Directory => self.directory_len(inode)?,
+            FileType::Directory => Self::directory_len(inode),
             FileType::Symlink => {
                 let target = link::target(&self.volume, inode)?;
                 (super::len_of(&target), allocated)

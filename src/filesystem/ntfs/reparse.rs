@@ -108,6 +108,15 @@ impl Reparse {
         })
     }
 
+    /// Returns what it costs in memory beside itself.
+    pub(super) fn bytes_len(&self) -> usize {
+        match self {
+            Self::Symlink { target } | Self::Junction { target } => target.len().saturating_mul(2),
+            Self::LinuxSymlink { target } => target.len(),
+            _ => 0,
+        }
+    }
+
     /// Returns the type that it gives a node; `None` if that is as without it.
     pub(super) const fn file_type(&self) -> Option<FileType> {
         match self {

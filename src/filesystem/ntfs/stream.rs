@@ -29,6 +29,9 @@ pub(super) struct Mapped {
     pub(super) flags: u16,
     /// In rising order of clusters; at least one.
     pub(super) segments: Arc<[Segment]>,
+    /// The runs of the first one, which most values have no other beside; `None` if they
+    /// are damaged.
+    first_runs: Option<Arc<[Run]>>,
 }
 
 /// The value of an attribute.
@@ -41,6 +44,7 @@ pub(super) enum Stream {
 impl Stream {
     /// Returns the value whose first part is `attribute` of `record`.
     pub(super) fn new(
+        volume: &Volume,
         record: &Record,
         attribute: &Attribute<'_>,
         segments: Vec<Segment>,
@@ -56,7 +60,24 @@ impl Stream {
             extent: attribute.extent()?,
             flags: attribute.flags,
             segments: segments.into(),
+            // Damage is told when somebody reads.
+            first_runs: runs_of(attribute, volume.superblock.cluster_count)
+                .ok()
+                .map(Arc::from),
         }))
+    }
+
+    /// Returns what it costs in memory.
+    pub(super) fn bytes_len(&self) -> usize {
+        match self {
+            Self::Resident(value, _) => value.len(),
+            Self::Mapped(mapped) => {
+                let runs = mapped.first_runs.as_deref().unwrap_or_default();
+                size_of_val(runs)
+                    .saturating_add(size_of_val::<[Segment]>(&mapped.segments))
+                    .saturating_add(mapped.name.len())
+            }
+        }
     }
 
     /// Returns its length in bytes.
@@ -391,6 +412,9 @@ impl Mapped {
         let Some(segment) = segment else {
             return Ok(Arc::new([]));
         };
+        if let (1, Some(runs)) = (index, &self.first_runs) {
+            return Ok(Arc::clone(runs));
+        }
         let record = volume.record(segment.record)?;
         let is_own = record.is_in_use && record.owner() == self.owner;
         let attribute = match is_own {

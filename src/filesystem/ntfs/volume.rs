@@ -13,14 +13,17 @@ use crate::filesystem::exfat::upcase::Upcase;
 use crate::filesystem::{BlockReader, Error, Result, index_of, len_of};
 use std::sync::Arc;
 
-/// Runs of the MFT that are held, 24 bytes each.
+/// Runs of the MFT that are held, 32 bytes each.
 const MFT_RUN_COUNT_MAX: usize = 1 << 16;
 
-/// What caches hold in bytes: decoded run lists, nodes with attribute lists,
-/// decompressed units and chunks.
+/// What caches hold in bytes: run lists that do not begin a value, nodes, decompressed
+/// units and chunks.
 const RUNS_BYTES_MAX: usize = 2 << 20;
-const INODES_BYTES_MAX: usize = 2 << 20;
+const INODES_BYTES_MAX: usize = 6 << 20;
 const UNITS_BYTES_MAX: usize = 2 << 20;
+
+/// Bytes of the MFT that are read at once: neighbours are looked at one after the other.
+const PIECE_LEN: u64 = 4096;
 
 /// What everything else is read from.
 pub(super) struct Volume {
@@ -98,7 +101,7 @@ impl Volume {
                 first: 0,
                 record: 0,
             }];
-            let list = Stream::new(&record, &list, segments.to_vec())?;
+            let list = Stream::new(self, &record, &list, segments.to_vec())?;
             let added = attribute_list::read(&list, self, &record)
                 .and_then(|entries| self.add_mft_runs(&entries));
             match added {
@@ -181,11 +184,37 @@ impl Volume {
             let position = start.saturating_add(len_of(&bytes));
             let (offset, left) = self.mft_place(position).ok_or_else(missing)?;
             let count = index_of(left).min(record_len.saturating_sub(bytes.len()));
-            bytes.extend_from_slice(&self.blocks.block(offset, count.max(1))?);
+            self.append_mft(position, offset, count.max(1), &mut bytes)?;
             first = first.or(Some(offset));
         }
         bytes.truncate(record_len);
         Record::parse(bytes, number, first.unwrap_or(0))
+    }
+
+    /// Adds `count` bytes at `position` of the MFT, which lie at `offset`, to `target`.
+    fn append_mft(
+        &self,
+        position: u64,
+        offset: ByteOffset,
+        count: usize,
+        target: &mut Vec<u8>,
+    ) -> Result<()> {
+        let inside = position & PIECE_LEN.wrapping_sub(1);
+        let end = inside.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+        let piece = self.mft_place(position.saturating_sub(inside));
+        let start = offset.saturating_sub(inside);
+        let is_whole = piece.is_some_and(|piece| piece.0 == start && piece.1 >= PIECE_LEN);
+        if is_whole && end <= PIECE_LEN {
+            // What is damaged beside the record does not matter to it.
+            if let Ok(block) = self.blocks.block(start, index_of(PIECE_LEN))
+                && let Some(bytes) = block.get(index_of(inside)..index_of(end))
+            {
+                target.extend_from_slice(bytes);
+                return Ok(());
+            }
+        }
+        target.extend_from_slice(&self.blocks.block(offset, count)?);
+        Ok(())
     }
 
     /// Returns a node.
@@ -205,11 +234,8 @@ impl Volume {
             });
         }
         let inode = Arc::new(Inode::load(self, record)?);
-        // What lies in one record is read again as quickly.
-        if inode.has_list() {
-            self.inodes
-                .put(number, Arc::clone(&inode), inode.bytes_len());
-        }
+        self.inodes
+            .put(number, Arc::clone(&inode), inode.bytes_len());
         Ok(inode)
     }
 

@@ -275,8 +275,21 @@ impl Fat {
     }
 
     /// Returns the length of a directory and the links that Linux counts: two, and one
-    /// of each directory in it. What is damaged counts for nothing.
+    /// of each directory in it. What is damaged counts for nothing. That takes reading all
+    /// of it, so it is remembered; directories that share a chain have the same.
     fn directory_numbers(&self, directory: &Node) -> Result<(ByteLen, u32)> {
+        if directory.first == 0 && directory.inode != ROOT_INODE {
+            return self.count_directory(directory);
+        }
+        if let Some(known) = self.numbers.lock().get(&directory.first) {
+            return Ok(*known);
+        }
+        let counted = self.count_directory(directory)?;
+        self.numbers.lock().put(directory.first, counted);
+        Ok(counted)
+    }
+
+    fn count_directory(&self, directory: &Node) -> Result<(ByteLen, u32)> {
         let place = self.place(directory);
         let size = slots::len(&self.clusters, place)?;
         let mut link_count: u32 = 2;

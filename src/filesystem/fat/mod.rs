@@ -27,8 +27,11 @@ use super::{
     BlockReader, Consistency, DirCursor, DirVisitor, Error, ExtentVisitor, FileSystem, FileType,
     Metadata, Name, NodeId, OpenOptions, RangeVisitor, Result, SpaceUsage, Summary,
 };
-use crate::base::{ByteOffset, ReadAt};
+use crate::base::{ByteLen, ByteOffset, ReadAt};
 use clusters::Clusters;
+use lru::LruCache;
+use parking_lot::Mutex;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, OnceLock};
 use superblock::{Root, Superblock};
 use table::{Table, Width, Window};
@@ -39,6 +42,8 @@ pub struct Fat {
     superblock: Superblock,
     clusters: Clusters,
     names: NameHashes,
+    /// Lengths and links of directories, by their first cluster; 0 is the root.
+    numbers: Mutex<LruCache<u32, (ByteLen, u32)>>,
     /// Counted when somebody asks.
     free_clusters: OnceLock<u32>,
     user: u32,
@@ -46,6 +51,9 @@ pub struct Fat {
     umask: u16,
     code_page: CodePage,
 }
+
+/// Directories whose numbers are remembered, about 100 bytes each.
+const NUMBERS_COUNT_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
 
 /// How sure it is that a volume is a FAT: there is no magic number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +123,7 @@ pub fn open(image: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Fat> {
         superblock,
         clusters: Clusters::new(reader, table, data_offset, cluster_log),
         names: NameHashes::new(),
+        numbers: Mutex::new(LruCache::new(NUMBERS_COUNT_MAX)),
         free_clusters: OnceLock::new(),
         user: options.substitutes.user,
         group: options.substitutes.group,

@@ -5,8 +5,8 @@
 //! specification, section 4.
 
 use crate::base::{ByteOffset, Fields};
-use crate::filesystem::{BlockReader, Error, Result, index_of};
-use std::ops::ControlFlow;
+use crate::filesystem::{BlockReader, Error, Result, index_of, len_of};
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 /// The number of the first cluster.
@@ -14,6 +14,9 @@ pub(in super::super) const FIRST_CLUSTER: u32 = 2;
 
 /// Entries that a walk over the whole table looks at in one piece.
 const SCAN_ENTRY_COUNT: u64 = 16_384;
+
+/// A piece without a cluster that is in use.
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// What the entries of a table look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +54,14 @@ impl Width {
             Self::Bits16 => 0xFFF7,
             Self::Bits32 => 0x0FFF_FFF7,
             Self::ExFat => 0xFFFF_FFF7,
+        }
+    }
+
+    /// Returns an entry of 32 bits without those that are reserved.
+    const fn without_reserved(self, entry: u32) -> u32 {
+        match self {
+            Self::Bits32 => entry & 0x0FFF_FFFF,
+            Self::Bits12 | Self::Bits16 | Self::ExFat => entry,
         }
     }
 
@@ -159,7 +170,7 @@ impl Table {
         Ok(Some(value))
     }
 
-    /// Gives every cluster and what its entry holds to `visit`, past the cache.
+    /// Gives runs of clusters that are in use to `visit`, in rising order, past the cache.
     ///
     /// # Errors
     ///
@@ -167,29 +178,79 @@ impl Table {
     pub(in super::super) fn scan(
         &self,
         reader: &BlockReader,
-        visit: &mut dyn FnMut(u32, u32) -> ControlFlow<()>,
+        visit: &mut dyn FnMut(Range<u32>) -> ControlFlow<()>,
     ) -> Result<()> {
         let end = u64::from(self.cluster_count).saturating_add(FIRST_CLUSTER.into());
+        let mut run = 0..0;
+        let mut piece = vec![];
         let mut start = 0;
         while start < end {
             let count = SCAN_ENTRY_COUNT.min(end.saturating_sub(start));
             let position = start.saturating_mul(self.width.bits()) / 8;
             let len = count.saturating_mul(self.width.bits()).div_ceil(8);
             let offset = self.offset.saturating_add(position);
-            let mut piece = vec![0; index_of(len)];
+            piece.resize(index_of(len), 0);
             reader.read_exact_at(offset, &mut piece)?;
-            let fields = Fields::new(&piece, offset);
-            for step in 0..count {
-                let cluster = u32::try_from(start.saturating_add(step)).unwrap_or(u32::MAX);
-                let inside = step.saturating_mul(self.width.bits()) / 8;
-                let value = decode(self.width, &fields, inside, cluster)?;
-                if cluster >= FIRST_CLUSTER && visit(cluster, value).is_break() {
-                    return Ok(());
-                }
+            let first = u32::try_from(start).unwrap_or(u32::MAX);
+            // Most of a large table is often free.
+            let is_free = ZEROS.get(..piece.len()) == Some(piece.as_slice());
+            if !is_free && self.add_used(first, &piece, &mut run, visit).is_break() {
+                return Ok(());
             }
             start = start.saturating_add(count);
         }
+        if !run.is_empty() {
+            let _ = visit(run);
+        }
         Ok(())
+    }
+
+    /// Goes on with the entries in `piece`, the first of which is that of `first`.
+    fn add_used(
+        &self,
+        first: u32,
+        piece: &[u8],
+        run: &mut Range<u32>,
+        visit: &mut dyn FnMut(Range<u32>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let mut add = |cluster: u32, is_used: bool| {
+            if !is_used || cluster < FIRST_CLUSTER {
+                return ControlFlow::Continue(());
+            }
+            if run.end != cluster {
+                let done = std::mem::replace(run, cluster..cluster);
+                if !done.is_empty() {
+                    visit(done)?;
+                }
+            }
+            run.end = cluster.saturating_add(1);
+            ControlFlow::Continue(())
+        };
+        let fields = Fields::new(piece, 0);
+        match self.width {
+            Width::Bits12 => {
+                let bits = len_of(piece).saturating_mul(8);
+                let count = bits.checked_div(self.width.bits()).unwrap_or(0);
+                for (step, cluster) in (0..count).zip(first..) {
+                    let inside = step.saturating_mul(self.width.bits()) / 8;
+                    // What is not in the table is nobody's.
+                    let value = decode(self.width, &fields, inside, cluster);
+                    add(cluster, value.is_ok_and(|value| value != 0))?;
+                }
+            }
+            Width::Bits16 => {
+                for (entry, cluster) in piece.chunks_exact(2).zip(first..) {
+                    add(cluster, entry != [0; 2])?;
+                }
+            }
+            Width::Bits32 | Width::ExFat => {
+                for (entry, cluster) in piece.chunks_exact(4).zip(first..) {
+                    let value = entry.first_chunk().copied().map_or(0, u32::from_le_bytes);
+                    add(cluster, self.width.without_reserved(value) != 0)?;
+                }
+            }
+        }
+        ControlFlow::Continue(())
     }
 }
 
@@ -199,8 +260,7 @@ fn decode(width: Width, fields: &Fields<'_>, position: u64, cluster: u32) -> Res
         Width::Bits12 if cluster & 1 == 0 => u32::from(fields.le_u16(position)? & 0xFFF),
         Width::Bits12 => u32::from(fields.le_u16(position)? >> 4),
         Width::Bits16 => u32::from(fields.le_u16(position)?),
-        Width::Bits32 => fields.le_u32(position)? & 0x0FFF_FFFF,
-        Width::ExFat => fields.le_u32(position)?,
+        Width::Bits32 | Width::ExFat => width.without_reserved(fields.le_u32(position)?),
     })
 }
 
@@ -244,15 +304,47 @@ mod tests {
             let value = table.value(&reader, &mut window, cluster).unwrap();
             assert_eq!(value, (cluster * 7) & 0xFFF, "{cluster}");
         }
-        let mut seen = 2;
+        let mut used = vec![];
         table
-            .scan(&reader, &mut |cluster, value| {
-                assert_eq!((cluster, value), (seen, (cluster * 7) & 0xFFF));
-                seen += 1;
+            .scan(&reader, &mut |run| {
+                used.extend(run);
                 ControlFlow::Continue(())
             })
             .unwrap();
-        assert_eq!(seen, count);
+        let expected: Vec<u32> = (2..count).filter(|n| (n * 7) & 0xFFF != 0).collect();
+        assert_eq!(used, expected);
+    }
+
+    #[test]
+    fn runs_in_use_are_joined_over_pieces_and_free_pieces_are_passed_over() {
+        for (width, entry) in [
+            (Width::Bits16, vec![1, 0]),
+            (Width::Bits32, vec![0, 0, 1, 0]),
+        ] {
+            let count: u32 = 60_000;
+            let mut bytes = vec![0; (count as usize + 2) * entry.len()];
+            let mut expected = vec![];
+            for run in [2..3, 16_000..16_500, 16_502..16_503, 59_000..60_002] {
+                for cluster in run.clone() {
+                    let at = cluster as usize * entry.len();
+                    bytes[at..at + entry.len()].copy_from_slice(&entry);
+                }
+                expected.push(run);
+            }
+            // The first two are no clusters, and reserved bits do not count.
+            bytes[..entry.len()].fill(0xFF);
+            if width == Width::Bits32 {
+                bytes[40_003] = 0xF0;
+            }
+            let (table, reader) = table(width, bytes, count);
+            let mut found = vec![];
+            let mut visit = |run| {
+                found.push(run);
+                ControlFlow::Continue(())
+            };
+            table.scan(&reader, &mut visit).unwrap();
+            assert_eq!(found, expected);
+        }
     }
 
     #[test]

@@ -55,10 +55,10 @@ fn free_clusters(fat: &Fat) -> Result<u32> {
     {
         return Ok(stored);
     }
-    let mut free: u32 = 0;
+    let mut free = fat.superblock.cluster_count;
     let table = &fat.clusters.table;
-    table.scan(&fat.clusters.reader, &mut |_, value| {
-        free = free.saturating_add(u32::from(value == 0));
+    table.scan(&fat.clusters.reader, &mut |used| {
+        free = free.saturating_sub(used.end.saturating_sub(used.start));
         ControlFlow::Continue(())
     })?;
     Ok(free)
@@ -189,16 +189,12 @@ pub(super) fn allocated_ranges(fat: &Fat, visit: &mut RangeVisitor<'_>) -> Resul
     check_tables(fat)?;
     let mut ranges = Ranges::new(superblock.data_offset, visit);
     let mut flow = ControlFlow::Continue(());
-    fat.clusters
-        .table
-        .scan(&fat.clusters.reader, &mut |cluster, value| {
-            if value != 0 {
-                let start = fat.clusters.offset_of(cluster);
-                let end = start.saturating_add(fat.clusters.cluster_len());
-                flow = ranges.add(start..end);
-            }
-            flow
-        })?;
+    fat.clusters.table.scan(&fat.clusters.reader, &mut |used| {
+        let len = fat.clusters.bytes_of(used.end.saturating_sub(used.start));
+        let start = fat.clusters.offset_of(used.start);
+        flow = ranges.add(start..start.saturating_add(len));
+        flow
+    })?;
     if flow.is_break() {
         return Ok(());
     }

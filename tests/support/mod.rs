@@ -16,6 +16,7 @@ pub mod reader;
 mod saying;
 mod scratch;
 mod sparse;
+mod uml;
 
 pub use command::{
     Finished, kill_group, shell, shell_ok, shell_within, spawn_shell, tintype, tintype_ok,
@@ -62,7 +63,8 @@ pub fn has_tools(names: &[&str]) -> Result<(), String> {
     }
 }
 
-/// Skips the test unless all of it is here: programs by name, `root`, `fuse`.
+/// Skips the test unless all of it is here: programs by name, `root`, `fuse`. A user mode
+/// kernel must start, too.
 macro_rules! needs {
     ($($what:literal),* $(,)?) => {
         if let Err(why) = $crate::support::check_needs(&[$($what),*]) {
@@ -78,6 +80,7 @@ pub fn check_needs(needs: &[&str]) -> Result<(), String> {
         match *need {
             "root" if !is_root() => return Err("needs root".to_owned()),
             "fuse" => mount::fuse_is_usable()?,
+            "linux.uml" => uml::is_usable()?,
             "root" => {}
             tool => has_tools(&[tool])?,
         }

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 
 import machine
@@ -39,18 +40,29 @@ def copy_s(tree, scratch):
         shutil.rmtree(target, ignore_errors=True)
 
 
-class KernelMount:
-    """A loop mount of the raw image: by the kernel, or by ntfs-3g."""
+# Who shows a file system of others: programs in user space where that is who does it
+# everywhere (NTFS), or where the kernel of the test machine may have no driver.
+JUDGES = {"fat": "fusefat", "exfat": "exfat-fuse", "ntfs": "ntfs-3g"}
 
-    def __init__(self, image, scratch, options="ro"):
+
+class KernelMount:
+    """A loop mount of the raw image: by the kernel, or by a program in user space."""
+
+    def __init__(self, name, image, scratch, options="ro"):
         self.image, self.options = image, options
+        self.judge = JUDGES.get(name)
         self.point = os.path.join(scratch, "kernel-mnt")
         os.makedirs(self.point, exist_ok=True)
 
     def remount(self):
         self.unmount()
-        kind = ["-t", "ntfs-3g"] if self.image.endswith("-ntfs.img") else []
-        subprocess.run(["mount", *kind, "-o", f"loop,{self.options}", self.image, self.point], check=True)
+        if self.judge == "fusefat":
+            command = ["fusefat", "-o", self.options, self.image, self.point]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            return
+        kind = ["-t", self.judge] if self.judge else []
+        command = ["mount", *kind, "-o", f"loop,{self.options}", self.image, self.point]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
     def unmount(self):
         subprocess.run(["umount", self.point], check=False, capture_output=True)
@@ -62,6 +74,7 @@ OTHERS = {
     "xfs": (["mkfs.xfs", "-q"], "."),
     "btrfs": (["mkfs.btrfs", "-q"], "."),
     "fat": (["mkfs.fat", "-F", "32"], "usr/share"),
+    "exfat": (["mkfs.exfat"], "usr/share"),
     "ntfs": (["mkntfs", "-q", "-F", "-Q"], "usr/share"),
 }
 NAMES = ("ext4", *OTHERS)
@@ -79,32 +92,27 @@ def debian_images():
         path = os.path.join(folder, f"machine-{name}.img")
         if not os.path.exists(path) and shutil.which(mkfs[0]):
             try:
-                _copy_to(ext4, path, mkfs, part)
-            except subprocess.CalledProcessError as error:
-                # There is no driver to compare with, say.
+                _copy_to(ext4, path, name, mkfs, part)
+            except (subprocess.CalledProcessError, FileNotFoundError) as error:
+                # There is nothing to compare with, say.
                 print(f"  SKIPPED: browsing {name}: {error}", file=sys.stderr)
         if os.path.exists(path):
             images.append((name, path))
     return images
 
 
-def _copy_to(source, target, mkfs, part):
+def _copy_to(source, target, name, mkfs, part):
     unfinished = target + ".part"
     is_done = False
     with open(unfinished, "wb") as file:
         file.truncate(6 << 30)
-    subprocess.run([*mkfs, unfinished], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    points = [target + name for name in (".from", ".to")]
+    points = [target + end for end in (".from", ".to")]
     for point in points:
         os.makedirs(point, exist_ok=True)
-    kind = ["-t", "ntfs-3g"] if mkfs[0] == "mkntfs" else []
     try:
+        subprocess.run([*mkfs, unfinished], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         subprocess.run(["mount", "-o", "loop,ro,noload", source, points[0]], check=True)
-        subprocess.run(["mount", *kind, "-o", "loop", unfinished, points[1]], check=True)
-        # What FAT cannot hold (links, names that differ by case) is left out.
-        is_whole = part == "."
-        copy = ["cp", "-a" if is_whole else "-r", os.path.join(points[0], part) + "/.", points[1]]
-        subprocess.run(copy, check=is_whole, stderr=None if is_whole else subprocess.DEVNULL)
+        _fill(os.path.join(points[0], part), unfinished, name, points[1])
         is_done = True
     finally:
         for point in points:
@@ -115,13 +123,40 @@ def _copy_to(source, target, mkfs, part):
     os.rename(unfinished, target)
 
 
+def _fill(tree, image, name, point):
+    """Copies a tree into an image. What FAT, exFAT and NTFS cannot hold (links, names that
+    differ by case) is left out."""
+    if name == "fat":
+        children = sorted(os.path.join(tree, child) for child in os.listdir(tree))
+        command = ["mcopy", "-s", "-Q", "-m", "-n", "-i", image, *children, "::/"]
+        subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True)
+        return
+    judge = JUDGES.get(name)
+    kind = ["-t", judge] if judge else []
+    subprocess.run(["mount", *kind, "-o", "loop", image, point], check=True, stdout=subprocess.DEVNULL)
+    copy = ["cp", "-r" if judge else "-a", tree + "/.", point]
+    subprocess.run(copy, check=not judge, stderr=subprocess.DEVNULL if judge else None)
+
+
+def copy_image_s(command, scratch):
+    """Returns the seconds of a copy of a whole image without a mount; `command` takes the
+    folder."""
+    folder = tempfile.mkdtemp(prefix="tintype-copied-", dir="/dev/shm" if os.path.isdir("/dev/shm") else scratch)
+    started = time.monotonic()
+    try:
+        subprocess.run([*command, folder], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return time.monotonic() - started
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def measure(samples, tintype, scratch, name, image):
     """One round over one image: find cold and warm, and cp -a of usr."""
     machine.warm(image)
     store = product.Tintype(tintype, scratch, "browse")
     store.put(image, "full")
     machine.warm_tree(store.store)
-    kernel = KernelMount(image, scratch)
+    kernel = KernelMount(name, image, scratch)
     files = os.path.join(store.point, "snapshots", "bench", "full", "files")
     try:
         for who, remount, tree in (("kernel", kernel.remount, kernel.point), ("ours", store.remount, files)):
@@ -129,8 +164,12 @@ def measure(samples, tintype, scratch, name, image):
             samples.add(f"{who}.find.{name}.cold", entries_per_s(tree))
             samples.add(f"{who}.find.{name}.warm", entries_per_s(tree))
             remount()
-            part = "usr" if name not in ("fat", "ntfs") else "."
+            part = "." if name in JUDGES else "usr"
             samples.add(f"{who}.copy.{name}", copy_s(os.path.join(tree, part), scratch))
+        if name == "fat":
+            mtools = ["mcopy", "-s", "-Q", "-m", "-n", "-i", image, "::/*"]
+            samples.add("mtools.copy", copy_image_s(mtools, scratch))
+            samples.add("ours.copy.image", copy_image_s([tintype, "cp", "-a", "--quiet", "--image", image, "/"], scratch))
     finally:
         kernel.unmount()
         store.unmount()
@@ -164,8 +203,8 @@ def rows(row, samples):
     table = []
     for name in NAMES:
         # A program in user space is met, a driver of the kernel by half.
-        judge, share = ("ntfs-3g", 1.0) if name == "ntfs" else ("kernel", 0.5)
-        copied, copy_share = ("usr", 0.7) if name not in ("fat", "ntfs") else ("all", share)
+        judge, share = (JUDGES[name], 1.0) if name in JUDGES else ("kernel", 0.5)
+        copied, copy_share = ("all", share) if name in JUDGES else ("usr", 0.7)
         for how in ("cold", "warm"):
             kernel = samples.med(f"kernel.find.{name}.{how}")
             if kernel:
@@ -175,6 +214,10 @@ def rows(row, samples):
         if kernel:
             table.append(row(f"cp -a {copied}, Debian on {name}", samples.med(f"ours.copy.{name}"), "s",
                              kernel / copy_share, f"{judge} {kernel:.2f} s / {copy_share}", higher=False))
+    mtools = samples.med("mtools.copy")
+    if mtools:
+        table.append(row("tintype cp -a --image, Debian on fat", samples.med("ours.copy.image"), "s",
+                         mtools, f"mcopy -s {mtools:.2f} s", higher=False))
     if samples.med("ours.first_list_ms"):
         table.append(row("first ls of files/, image of 1 TiB", samples.med("ours.first_list_ms"), "ms", 20, "20 ms", higher=False))
     return table

@@ -32,7 +32,8 @@ impl SubstituteArguments {
         Substitutes {
             user: owner.map_or(user, |owner| owner.user),
             group: owner.map_or(group, |owner| owner.group.unwrap_or(owner.user)),
-            umask: self.default_umask,
+            file_umask: self.default_umask,
+            directory_umask: self.default_umask,
             code_page: self.fat_code_page,
         }
     }

@@ -3,6 +3,7 @@
 
 use super::device::Device;
 use super::fstab::{self, Line};
+use super::owners;
 use super::path::Follow;
 use super::view::{View, ViewNode};
 use super::volume::Volume;
@@ -287,12 +288,29 @@ impl Building<'_> {
             (None, Device::Unknown) => return Err(missing("a device of this name")),
             (None, _) => return Err(missing("the device in this image")),
         };
-        let file_system = volume.file_system()?;
+        let file_system = self.open(&volume, line)?;
         let root = file_system.root_of(&selector(line)?)?;
         let on = self.view.walk(&line.place, Follow::Yes)?;
         self.expect_directory(on)?;
         self.view.mount(on, file_system, root)?;
         Ok(volume)
+    }
+
+    /// Opens what a line mounts, with the owner and modes that its options ask for.
+    fn open(&self, volume: &Volume, line: &Line) -> Result<Arc<dyn FileSystem>> {
+        let file_system = volume.file_system()?;
+        if !owners::are_missing_in(file_system.summary().format) {
+            return Ok(file_system);
+        }
+        let usual = volume.substitutes();
+        let wanted = owners::substitutes(line, usual, &mut |list, name| {
+            let table = self.view.read_small(list.path(), owners::TABLE_LEN_MAX)?;
+            Ok(table.and_then(|table| owners::number_of(&table, name)))
+        })?;
+        match wanted == *usual {
+            true => Ok(file_system),
+            false => volume.file_system_with(wanted),
+        }
     }
 
     fn expect_directory(&self, on: ViewNode) -> Result<()> {

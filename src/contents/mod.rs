@@ -25,6 +25,7 @@ mod free_space;
 mod fstab;
 mod inspection;
 mod operating_system;
+mod owners;
 mod path;
 mod spill;
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use super::view::View;
 use super::{Error, ErrorKind, Result};
 use crate::base::{ByteLen, ReadAt, encode_path_name};
-use crate::filesystem::{self, FileSystem, OpenOptions, Recognized};
+use crate::filesystem::{self, FileSystem, OpenOptions, Recognized, Substitutes};
 use crate::partition::{self, Partition, PartitionType, Place};
 use parking_lot::Mutex;
 use std::borrow::Cow;
@@ -190,6 +190,24 @@ impl Volume {
         let result = outcome.to_result();
         *opened = Some(outcome);
         result
+    }
+
+    /// Opens its file system once more, with other substitutes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Volume::file_system`].
+    pub(super) fn file_system_with(&self, substitutes: Substitutes) -> Result<Arc<dyn FileSystem>> {
+        let options = OpenOptions {
+            substitutes,
+            ..self.options.clone()
+        };
+        filesystem::open(self.bytes()?, &options)
+    }
+
+    /// Returns what is shown of files where the format does not say it.
+    pub(super) fn substitutes(&self) -> &Substitutes {
+        &self.options.substitutes
     }
 
     /// Returns its file system if it was opened already; never waits.

@@ -97,10 +97,23 @@ pub struct Substitutes {
     pub user: u32,
     /// The group that formats without groups show.
     pub group: u32,
-    /// The bits that formats without modes do not show, of 0777.
-    pub umask: u16,
+    /// The bits that formats without modes do not show of files, of 0777.
+    pub file_umask: u16,
+    /// Those of directories.
+    pub directory_umask: u16,
     /// The code page of short names of FAT.
     pub code_page: CodePage,
+}
+
+impl Substitutes {
+    /// Returns the permissions of a node that are shown where the format has none.
+    pub const fn permissions(&self, file_type: FileType) -> u16 {
+        match file_type {
+            FileType::Symlink => 0o777,
+            FileType::Directory => 0o777 & !self.directory_umask,
+            _ => 0o777 & !self.file_umask,
+        }
+    }
 }
 
 impl Default for Substitutes {
@@ -109,7 +122,8 @@ impl Default for Substitutes {
         Self {
             user: 0,
             group: 0,
-            umask: 0o022,
+            file_umask: 0o022,
+            directory_umask: 0o022,
             code_page: CodePage::default(),
         }
     }

@@ -8,6 +8,7 @@ mod damage;
 mod damage_exfat;
 mod driver;
 mod exfat;
+mod fstab;
 mod hand_made;
 mod hostile;
 mod image;

@@ -286,15 +286,15 @@ impl ExFat {
             ROOT_INODE => slots::len(&self.clusters, Self::place(node)?)?,
             _ => node.size,
         };
-        let mut permissions = 0o777 & !self.umask;
+        let mut permissions = self.substitutes.permissions(node.file_type);
         if node.is_read_only && !is_directory {
             permissions &= !0o222;
         }
         Ok(Metadata {
             file_type: node.file_type,
             permissions,
-            user: self.user,
-            group: self.group,
+            user: self.substitutes.user,
+            group: self.substitutes.group,
             link_count: match is_directory {
                 true => self.link_count(node)?,
                 false => 1,

@@ -18,7 +18,7 @@ use super::fat::table::{Table, Width};
 use super::name_hashes::NameHashes;
 use super::{
     BlockReader, Consistency, DirCursor, DirVisitor, Error, ExtentVisitor, FileSystem, FileType,
-    Metadata, Name, NodeId, OpenOptions, RangeVisitor, Result, SpaceUsage, Summary,
+    Metadata, Name, NodeId, OpenOptions, RangeVisitor, Result, SpaceUsage, Substitutes, Summary,
 };
 use crate::base::{ByteOffset, ReadAt};
 use std::sync::{Arc, OnceLock};
@@ -34,9 +34,7 @@ pub struct ExFat {
     names: NameHashes,
     /// Counted when somebody asks.
     free_clusters: OnceLock<u32>,
-    user: u32,
-    group: u32,
-    umask: u16,
+    substitutes: Substitutes,
 }
 
 /// Opens the exFAT that fills `image`.
@@ -71,9 +69,7 @@ pub fn open(image: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<ExFat> {
         system,
         names: NameHashes::new(),
         free_clusters: OnceLock::new(),
-        user: options.substitutes.user,
-        group: options.substitutes.group,
-        umask: options.substitutes.umask,
+        substitutes: options.substitutes,
     })
 }
 

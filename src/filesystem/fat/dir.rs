@@ -48,7 +48,7 @@ impl<'a> Entries<'a> {
                 SlotKind::Deleted | SlotKind::VolumeLabel | SlotKind::Dots => long.clear(),
                 SlotKind::Entry => {
                     let (raw, case_bits) = inode::short_name_of(&slot.bytes);
-                    let short = short_name::decode(&raw, case_bits, self.fat.code_page);
+                    let short = short_name::decode(&raw, case_bits, self.fat.substitutes.code_page);
                     let long = long
                         .take(&raw)
                         .filter(|(name, _)| Name::new(name).is_some());
@@ -204,7 +204,10 @@ pub(super) fn label(fat: &Fat, root: &Node) -> Result<Option<Vec<u8>>> {
             SlotKind::End => break,
             SlotKind::VolumeLabel => {
                 let (raw, _) = inode::short_name_of(&slot.bytes);
-                return Ok(Some(short_name::decode_label(&raw, fat.code_page)));
+                return Ok(Some(short_name::decode_label(
+                    &raw,
+                    fat.substitutes.code_page,
+                )));
             }
             _ if slot.index >= SLOT_COUNT_MIN => break,
             _ => {}

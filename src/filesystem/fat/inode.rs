@@ -248,15 +248,15 @@ impl Fat {
             FileType::Directory => self.directory_numbers(node)?,
             _ => (node.size, 1),
         };
-        let mut permissions = 0o777 & !self.umask;
+        let mut permissions = self.substitutes.permissions(node.file_type);
         if node.is_read_only && node.file_type != FileType::Directory {
             permissions &= !0o222;
         }
         Ok(Metadata {
             file_type: node.file_type,
             permissions,
-            user: self.user,
-            group: self.group,
+            user: self.substitutes.user,
+            group: self.substitutes.group,
             link_count,
             size,
             block_count_512: self

@@ -25,7 +25,7 @@ pub use code_page::CodePage;
 use super::name_hashes::NameHashes;
 use super::{
     BlockReader, Consistency, DirCursor, DirVisitor, Error, ExtentVisitor, FileSystem, FileType,
-    Metadata, Name, NodeId, OpenOptions, RangeVisitor, Result, SpaceUsage, Summary,
+    Metadata, Name, NodeId, OpenOptions, RangeVisitor, Result, SpaceUsage, Substitutes, Summary,
 };
 use crate::base::{ByteLen, ByteOffset, ReadAt};
 use clusters::Clusters;
@@ -46,10 +46,7 @@ pub struct Fat {
     numbers: Mutex<LruCache<u32, (ByteLen, u32)>>,
     /// Counted when somebody asks.
     free_clusters: OnceLock<u32>,
-    user: u32,
-    group: u32,
-    umask: u16,
-    code_page: CodePage,
+    substitutes: Substitutes,
 }
 
 /// Directories whose numbers are remembered, about 100 bytes each.
@@ -125,10 +122,7 @@ pub fn open(image: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Fat> {
         names: NameHashes::new(),
         numbers: Mutex::new(LruCache::new(NUMBERS_COUNT_MAX)),
         free_clusters: OnceLock::new(),
-        user: options.substitutes.user,
-        group: options.substitutes.group,
-        umask: options.substitutes.umask,
-        code_page: options.substitutes.code_page,
+        substitutes: options.substitutes,
     };
     let root = fat.node(fat.root())?;
     match dir::label(&fat, &root) {

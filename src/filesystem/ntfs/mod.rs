@@ -34,8 +34,8 @@ mod xpress;
 use super::exfat::upcase::Upcase;
 use super::{
     BlockReader, Consistency, DirCursor, DirVisitor, Error, ExtentVisitor, FileSystem, FileType,
-    Metadata, Name, NodeFlags, NodeId, OpenOptions, RangeVisitor, Result, SpaceUsage, Summary,
-    utf16,
+    Metadata, Name, NodeFlags, NodeId, OpenOptions, RangeVisitor, Result, SpaceUsage, Substitutes,
+    Summary, utf16,
 };
 use crate::base::{ByteOffset, ReadAt};
 use dir::Directory;
@@ -52,9 +52,7 @@ pub struct Ntfs {
     volume: Volume,
     /// Free clusters and records, counted when somebody asks.
     free: OnceLock<(u64, u64)>,
-    user: u32,
-    group: u32,
-    umask: u16,
+    substitutes: Substitutes,
 }
 
 /// What `$Volume` says.
@@ -144,9 +142,7 @@ pub fn open(image: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Ntfs> {
         summary,
         volume,
         free: OnceLock::new(),
-        user: options.substitutes.user,
-        group: options.substitutes.group,
-        umask: options.substitutes.umask,
+        substitutes: options.substitutes,
     })
 }
 
@@ -335,15 +331,12 @@ impl Ntfs {
                 (size, allocated.saturating_add(elsewhere))
             }
         };
-        let permissions = match inode.file_type {
-            FileType::Symlink => 0o777,
-            _ => 0o777 & !self.umask,
-        };
+        let permissions = self.substitutes.permissions(inode.file_type);
         Ok(Metadata {
             file_type: inode.file_type,
             permissions,
-            user: self.user,
-            group: self.group,
+            user: self.substitutes.user,
+            group: self.substitutes.group,
             link_count: inode.link_count,
             size,
             block_count_512: allocated.div_ceil(512),

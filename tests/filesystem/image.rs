@@ -1,36 +1,11 @@
 //! Images in files, mounts that always go away, and tools under a time limit.
 
+use super::reader::FileImage;
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
-use tintype::base::ReadAt;
 use tintype::filesystem::{BlockCache, FileSystem, OpenOptions};
-
-/// A file that is read as an image.
-pub struct FileImage {
-    file: File,
-    len: u64,
-}
-
-impl FileImage {
-    pub fn open(path: &Path) -> Arc<dyn ReadAt> {
-        let file = File::open(path).unwrap();
-        let len = file.metadata().unwrap().len();
-        Arc::new(Self { file, len })
-    }
-}
-
-impl ReadAt for FileImage {
-    fn len(&self) -> u64 {
-        self.len
-    }
-
-    fn read_exact_at(&self, offset: u64, target: &mut [u8]) -> std::io::Result<()> {
-        self.file.read_exact_at(target, offset)
-    }
-}
 
 /// Opens the file system in `path` with a small cache.
 pub fn open(path: &Path) -> Arc<dyn FileSystem> {

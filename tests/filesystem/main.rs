@@ -16,6 +16,9 @@ mod nasty;
 #[path = "../fuzz/image.rs"]
 #[allow(dead_code, reason = "only images are read here; the fuzzers do more")]
 mod pages;
+#[path = "../support/reader.rs"]
+#[allow(dead_code, reason = "each test binary uses another part of it")]
+mod reader;
 mod recognised;
 mod record;
 #[path = "../support/saying.rs"]

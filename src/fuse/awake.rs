@@ -6,11 +6,12 @@
 //! has gone to sleep takes several times as long as the request, above all in a virtual
 //! machine, which leaves its processor to the host. With something to do for the other
 //! processor, client and mount stay on one: it never sleeps while one of them has work.
-//! What the other processor does has the lowest priority that the scheduler does not take
-//! for idleness, and gives way at every turn. More than two processors cannot be kept
-//! awake like this; there [`crate::fuse::turns`] looks for requests before it sleeps.
+//! What keeps the other processor busy gives way at every turn. Its priority is the usual
+//! one: with a lower one the scheduler would move one of the two to its processor. More
+//! than two processors cannot be kept awake like this; there [`crate::fuse::turns`] looks
+//! for requests before it sleeps.
 //!
-//! Source: `select_idle_sibling`, `sched_idle_cpu` in `kernel/sched/fair.c` of Linux.
+//! Source: `select_idle_sibling`, `wake_affine_weight` in `kernel/sched/fair.c` of Linux.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -82,13 +83,7 @@ impl Awake {
         let own = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("awake".to_owned())
-            .spawn(move || {
-                // On Linux this is the thread's own priority.
-                if let Err(error) = rustix::process::setpriority_process(None, 19) {
-                    log::debug!("the priority of the thread stays as it is: {error}");
-                }
-                own.run();
-            })?;
+            .spawn(move || own.run())?;
         Ok(Self {
             shared,
             thread: Some(thread),

@@ -22,6 +22,13 @@ use std::time::{Duration, Instant};
 /// one the processor may sleep.
 const QUICK: Duration = Duration::from_millis(1);
 
+/// Giving way takes longer than this where somebody else works on the processor.
+const SHARED_NS: u64 = 3_000;
+/// So often in [`STAY_NS`] somebody works there all the time.
+const SHARED_COUNT: u32 = 40;
+/// Nanoseconds between two decisions where to run.
+const STAY_NS: u64 = 2_000_000;
+
 /// The processors that are online, as the kernel lists them.
 const ONLINE: &str = "/sys/devices/system/cpu/online";
 
@@ -51,17 +58,61 @@ impl Shared {
     }
 
     fn run(&self) {
+        let mut place = Place::default();
         while !self.is_over.load(Ordering::Relaxed) {
             let last = self.last_ns.load(Ordering::Relaxed);
-            if Self::is_quick(self.now_ns().saturating_sub(last)) {
+            let now = self.now_ns();
+            if Self::is_quick(now.saturating_sub(last)) {
                 // Whoever wants this processor goes first.
                 std::thread::yield_now();
+                if place.is_wrong(now, self.now_ns()) {
+                    move_away();
+                }
                 continue;
             }
             // A request at this very moment calls in vain; the one after it does not.
             self.is_resting.store(true, Ordering::Release);
             std::thread::park();
         }
+    }
+}
+
+/// Whether the thread is where it should be: if somebody works on its processor all the
+/// time, it is the other one that is idle. A client and a mount on different processors may
+/// stay there; a thread that goes to and fro until nobody works beside it brings them
+/// together.
+#[derive(Debug, Default)]
+struct Place {
+    /// When it began to count.
+    since_ns: u64,
+    shared_count: u32,
+}
+
+impl Place {
+    /// Learns from how long giving way took; true if the thread should move.
+    fn is_wrong(&mut self, before_ns: u64, after_ns: u64) -> bool {
+        if after_ns.saturating_sub(before_ns) > SHARED_NS {
+            self.shared_count = self.shared_count.saturating_add(1);
+        }
+        if after_ns.saturating_sub(self.since_ns) < STAY_NS {
+            return false;
+        }
+        let is_wrong = self.shared_count >= SHARED_COUNT;
+        *self = Self {
+            since_ns: after_ns,
+            shared_count: 0,
+        };
+        is_wrong
+    }
+}
+
+/// Moves this thread to the other processor, to stay there.
+fn move_away() {
+    let here = rustix::thread::sched_getcpu();
+    let mut other = rustix::thread::CpuSet::new();
+    other.set(usize::from(here == 0));
+    if let Err(error) = rustix::thread::sched_setaffinity(None, &other) {
+        log::debug!("the thread stays where it is: {error}");
     }
 }
 
@@ -156,6 +207,25 @@ mod tests {
             assert!(started.elapsed() < Duration::from_secs(20));
         }
         wait_until_it_rests(&awake);
+    }
+
+    #[test]
+    fn it_moves_only_from_where_others_work_all_the_time() {
+        let mut place = Place::default();
+        let mut now = 1;
+        let mut moves = |place: &mut Place, took_ns: u64, count: u32| {
+            let mut moves = 0;
+            for _ in 0..count {
+                let before = now;
+                now += took_ns;
+                moves += u32::from(place.is_wrong(before, now));
+            }
+            moves
+        };
+        assert_eq!(moves(&mut place, 500, 40_000), 0, "nobody else");
+        assert_eq!(moves(&mut place, 1_500_000, 20), 0, "somebody, for long");
+        // Two milliseconds of turns of 20 us each, and again.
+        assert_eq!(moves(&mut place, 20_000, 1_000), 9);
     }
 
     #[test]

@@ -11,7 +11,7 @@
 
 use crate::fuse::reading;
 use crate::tree::{Caching, Result, Tree};
-use fuser::{FileHandle, INodeNo, Notifier, OpenAccMode, OpenFlags};
+use fuser::{INodeNo, Notifier, OpenAccMode, OpenFlags};
 use parking_lot::{Condvar, Mutex};
 use std::collections::HashSet;
 use std::sync::OnceLock;
@@ -51,26 +51,15 @@ impl Preloader {
         flags: OpenFlags,
     ) -> Result<(u64, Caching)> {
         let (handle, caching) = tree.open_file(inode.0, writes(flags))?;
-        if caching == Caching::Keep && flags.0 & libc::O_DIRECT == 0 {
-            self.load(tree, inode, FileHandle(handle));
+        if caching == Caching::Keep
+            && let Some(notifier) = self.notifier.get()
+            && let Some(_guard) = self.enter(tree, inode.0)
+            // A direct reader wants no pages, but may map the file: it counts as the first.
+            && flags.0 & libc::O_DIRECT == 0
+        {
+            load(tree, notifier, inode, handle);
         }
         Ok((handle, caching))
-    }
-
-    fn load(&self, tree: &Tree, inode: INodeNo, handle: FileHandle) {
-        let Some(notifier) = self.notifier.get() else {
-            return;
-        };
-        let Some(_guard) = self.enter(tree, inode.0) else {
-            return;
-        };
-        reading::with_buffer(SMALL_LEN_MAX, |buffer| {
-            if let Some(len) = tree.read_whole(handle.0, buffer)
-                && let Err(error) = notifier.store(inode, 0, buffer.get(..len).unwrap_or_default())
-            {
-                log::debug!("storing {inode} in the kernel: {error}");
-            }
-        });
     }
 
     /// Returns a guard for the first opening of a node; waits for it otherwise.
@@ -93,6 +82,16 @@ impl Preloader {
 /// Tells whether a file is opened for writing.
 pub(super) fn writes(flags: OpenFlags) -> bool {
     flags.acc_mode() != OpenAccMode::O_RDONLY
+}
+
+fn load(tree: &Tree, notifier: &Notifier, inode: INodeNo, handle: u64) {
+    reading::with_buffer(SMALL_LEN_MAX, |buffer| {
+        if let Some(len) = tree.read_whole(handle, buffer)
+            && let Err(error) = notifier.store(inode, 0, buffer.get(..len).unwrap_or_default())
+        {
+            log::debug!("storing {inode} in the kernel: {error}");
+        }
+    });
 }
 
 /// A node is being stored, until this is dropped.

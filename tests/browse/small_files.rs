@@ -44,6 +44,7 @@ def look(name, flags):
     print(name, pages, count, "zeros" if tail.strip(b"\0") == b"" else "LEAK")
     os.close(fd)
 look("65536", os.O_DIRECT)
+look("65536", 0)
 for name in ["1", "4095", "4096", "4097", "131071", "131072", "131073", "500000", "hole"]:
     look(name, 0)
 END
@@ -62,7 +63,9 @@ fn the_kernel_has_a_small_file_when_it_is_opened() {
     let made = Scratch::new();
     let browsed = Browsed::new(&image(&made), &MountOptions::default());
     let told = browsed.shell_ok(made.path(), RESIDENT);
+    // Whoever opened it directly may read pages through a mapping meanwhile.
     let expected = "65536 16 0 zeros
+65536 16 0 zeros
 1 1 1 zeros
 4095 1 1 zeros
 4096 1 1 zeros

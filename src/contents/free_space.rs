@@ -352,13 +352,17 @@ fn collect(
         Some(partition) => partition.place.map(&range, &mut |piece| free.add(piece)),
         None => free.add(range),
     };
-    let mut used_end = 0;
+    let (mut used_end, mut is_rising) = (0, true);
     // Never ended early: what is wrong farther on may speak against all of it.
     file_system.allocated_ranges(&mut |used| {
+        is_rising &= used.start >= used_end;
         add(used_end..used.start.min(end));
         used_end = used_end.max(used.end);
         ControlFlow::Continue(())
     })?;
+    if !is_rising {
+        return kept("its used ranges are in no order");
+    }
     add(used_end..end);
     Ok(free.finish())
 }

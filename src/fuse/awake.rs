@@ -224,8 +224,9 @@ mod tests {
         };
         assert_eq!(moves(&mut place, 500, 40_000), 0, "nobody else");
         assert_eq!(moves(&mut place, 1_500_000, 20), 0, "somebody, for long");
-        // Two milliseconds of turns of 20 us each, and again.
-        assert_eq!(moves(&mut place, 20_000, 1_000), 9);
+        // Every two milliseconds, in 20 of turns of 20 us each.
+        let count = moves(&mut place, 20_000, 1_000);
+        assert!((9..=10).contains(&count), "{count}");
     }
 
     #[test]

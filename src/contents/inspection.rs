@@ -4,7 +4,7 @@
 use super::assembly::Unplaced;
 use super::volume::Volume;
 use super::{Contents, Error, ErrorKind, OperatingSystem, Result, table_word};
-use crate::filesystem::{Consistency, FileSystem, SpaceUsage};
+use crate::filesystem::{self, Consistency, FileSystem, SpaceUsage};
 use crate::partition::{Partition, PartitionType};
 use serde::Serialize;
 use std::sync::Arc;
@@ -189,10 +189,24 @@ fn report(volume: &Volume) -> Result<FileSystemReport> {
         return Ok(unreadable(format, reason.to_owned()));
     }
     match volume.file_system() {
-        Ok(file_system) => Ok(opened(&file_system)),
+        Ok(file_system) => {
+            let mut report = opened(&file_system);
+            report.warnings.extend(leftovers(volume, &format)?);
+            Ok(report)
+        }
         Err(Error::Io(error)) => Err(Error::Io(error)),
         Err(error) => Ok(unreadable(format, error.to_string())),
     }
+}
+
+/// Says which other formats left marks in a volume that is shown as `format`.
+fn leftovers(volume: &Volume, format: &str) -> Result<Option<String>> {
+    let mut others = filesystem::probe_all(&volume.bytes()?)?;
+    others.retain(|other| *other != format);
+    Ok((!others.is_empty()).then(|| {
+        let others = others.join(" and ");
+        format!("it has marks of {others} too, which are taken for leftovers")
+    }))
 }
 
 fn unreadable(format: String, reason: String) -> FileSystemReport {

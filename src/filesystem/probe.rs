@@ -136,7 +136,8 @@ pub fn probe(image: &Arc<dyn ReadAt>) -> Result<Option<Recognized>> {
             let Magic {
                 format, unreadable, ..
             } = *magic;
-            return Ok(Some(Recognized { format, unreadable }));
+            let found = Recognized { format, unreadable };
+            return Ok(Some(newer_in_front(image, format)?.unwrap_or(found)));
         }
     }
     // Below the magic numbers: others keep an old boot sector in front of theirs.
@@ -185,6 +186,30 @@ pub fn probe(image: &Arc<dyn ReadAt>) -> Result<Option<Recognized>> {
         format: "ntfs",
         unreadable: None,
     }))
+}
+
+/// Returns what lies in front of an ext or btrfs and is newer than that: their makers wipe
+/// the boot sector (mke2fs 1 KiB, mkfs.btrfs 2 MiB), and those of Windows leave what is
+/// behind theirs.
+fn newer_in_front(image: &Arc<dyn ReadAt>, format: &str) -> Result<Option<Recognized>> {
+    let found = match format {
+        "ext" | "btrfs" if ntfs::has_mft(&**image)? => Some("ntfs"),
+        "ext" | "btrfs" if is_exfat(image)? => Some("exfat"),
+        "btrfs" if fat::recognize(&**image)? == Some(fat::Likeness::Named) => Some("fat"),
+        _ => None,
+    };
+    Ok(found.map(|format| Recognized {
+        format,
+        unreadable: None,
+    }))
+}
+
+/// Tells whether the boot sector is that of an exFAT, by more than its name: it has zeros
+/// where FAT has its numbers.
+///
+/// Source: exFAT file system specification, section 3.1.3.
+fn is_exfat(image: &Arc<dyn ReadAt>) -> Result<bool> {
+    Ok(has(image, 3, b"EXFAT   ")? && has(image, 11, &[0; 53])? && has(image, 510, &[0x55, 0xAA])?)
 }
 
 /// Returns every format that something in `image` is a mark of, each once: what fills it

@@ -25,6 +25,7 @@ mod command_line;
 mod copies;
 mod damage;
 mod feature_sets;
+mod leftovers;
 mod machine;
 mod machine_image;
 mod other;

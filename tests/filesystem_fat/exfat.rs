@@ -9,7 +9,7 @@ use crate::vfat::check_allocated;
 use tintype::filesystem::{Consistency, FileSystem};
 
 /// Removes what exfat-fuse does not tell, after checking it by itself.
-fn reduce(listing: &Listing) -> Listing {
+pub fn reduce(listing: &Listing) -> Listing {
     let directories: Vec<&[u8]> = listing
         .iter()
         .filter(|(_, entry)| entry.mode.starts_with('d'))
@@ -35,7 +35,8 @@ fn parent_of(path: &[u8]) -> &[u8] {
     slash.map_or(b"", |slash| &path[..slash])
 }
 
-fn without(entry: &Entry) -> Entry {
+/// Without what exfat-fuse does not tell.
+pub fn without(entry: &Entry) -> Entry {
     let mut entry = entry.clone();
     entry.link_count = 1;
     entry.times[3] = (0, 0);

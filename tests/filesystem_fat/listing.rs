@@ -212,8 +212,8 @@ fn copy(
     file.write_all(&bytes).expect("a copy");
 }
 
-/// Fails with the first differences.
-pub fn assert_same(what: &str, theirs: &Listing, ours: &Listing) {
+/// Tells every entry that differs.
+pub fn difference(theirs: &Listing, ours: &Listing) -> Vec<String> {
     let mut differences = vec![];
     let only_ours = ours.keys().filter(|path| !theirs.contains_key(*path));
     for path in theirs.keys().chain(only_ours) {
@@ -223,6 +223,12 @@ pub fn assert_same(what: &str, theirs: &Listing, ours: &Listing) {
             differences.push(format!("{name}\n  theirs {one:?}\n  ours   {other:?}"));
         }
     }
+    differences
+}
+
+/// Fails with the first differences.
+pub fn assert_same(what: &str, theirs: &Listing, ours: &Listing) {
+    let mut differences = difference(theirs, ours);
     let count = differences.len();
     differences.truncate(8);
     assert!(

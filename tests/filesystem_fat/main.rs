@@ -7,6 +7,7 @@ mod build;
 mod damage;
 mod damage_exfat;
 mod driver;
+mod elsewhere;
 mod exfat;
 mod fstab;
 mod hand_made;

@@ -10,6 +10,7 @@
 
 mod damage;
 mod driver;
+mod elsewhere;
 mod forms;
 mod hostile;
 mod listing;

@@ -49,12 +49,11 @@ struct LoopGuard {
 }
 
 impl LoopGuard {
-    /// Begins at a cluster of the chain from `first` on.
-    const fn new(first: u32, begin: u32) -> Self {
+    const fn new(first: u32) -> Self {
         Self {
             first,
             step: 0,
-            mark: begin,
+            mark: first,
         }
     }
 
@@ -90,7 +89,7 @@ impl Trail {
             points: vec![first],
             index: 0,
             cluster: first,
-            guard: LoopGuard::new(first, first),
+            guard: LoopGuard::new(first),
         }
     }
 
@@ -202,7 +201,7 @@ impl Clusters {
             clusters: self,
             place: allocation.place,
             state: State::End,
-            guard: LoopGuard::new(allocation.first, allocation.first),
+            guard: LoopGuard::new(allocation.first),
             window: Window::default(),
         };
         walker.state = match allocation.contiguous {
@@ -213,14 +212,26 @@ impl Clusters {
             // Directories and short files need no trail.
             None if index == 0 => State::At(allocation.first),
             None => match self.find(allocation.first, index, &mut walker.window)? {
-                Some(cluster) => State::At(cluster),
+                Some(cluster) => {
+                    walker.guard.step = index;
+                    walker.guard.mark = self.mark_at(allocation.first, index, cluster)?;
+                    State::At(cluster)
+                }
                 None => State::End,
             },
         };
-        if let State::At(cluster) = walker.state {
-            walker.guard = LoopGuard::new(allocation.first, cluster);
-        }
         Ok(walker)
+    }
+
+    /// Returns the mark of the guard that came from `first` to `cluster`, number `index`:
+    /// who begins there must find the same loop at the same place as who came that way.
+    fn mark_at(&self, first: u32, index: u32, cluster: u32) -> Result<u32> {
+        let power = 1_u32.wrapping_shl(index.checked_ilog2().unwrap_or(0));
+        if power == index {
+            return Ok(cluster);
+        }
+        let mark = self.find(first, power, &mut Window::default())?;
+        Ok(mark.unwrap_or(cluster))
     }
 
     /// Returns cluster number `index` of the chain from `first`; `None` if it ends before.

@@ -35,7 +35,7 @@ use super::exfat::upcase::Upcase;
 use super::{
     BlockReader, Consistency, DirCursor, DirVisitor, Error, ExtentVisitor, FileSystem, FileType,
     Metadata, Name, NodeFlags, NodeId, OpenOptions, RangeVisitor, Result, SpaceUsage, Substitutes,
-    Summary, utf16,
+    Summary, len_of, utf16,
 };
 use crate::base::{ByteOffset, ReadAt};
 use dir::Directory;
@@ -82,6 +82,30 @@ const UPCASE_LEN: usize = 128 << 10;
 /// Only if reading fails.
 pub(super) fn has_copy(image: &dyn ReadAt) -> Result<bool> {
     Ok(copy_of_boot_sector(image)?.is_some())
+}
+
+/// Tells whether `image` begins as an NTFS and the MFT is where that says; its copy in the
+/// middle of the volume may be a leftover.
+///
+/// # Errors
+///
+/// Only if reading fails.
+pub(super) fn has_mft(image: &dyn ReadAt) -> Result<bool> {
+    let mut sector = [0; superblock::LEN];
+    if image.len() < len_of(&sector) {
+        return Ok(false);
+    }
+    image.read_exact_at(0, &mut sector)?;
+    let Ok(found) = Superblock::parse(&sector, 0) else {
+        return Ok(false);
+    };
+    let offset = found.offset_of(found.mft_cluster);
+    let mut magic = *b"FILE";
+    if offset.saturating_add(len_of(&magic)) > image.len() {
+        return Ok(false);
+    }
+    image.read_exact_at(offset, &mut magic)?;
+    Ok(magic == *b"FILE")
 }
 
 /// Returns the boot sector that lies in the last sector of `image`.

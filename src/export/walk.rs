@@ -182,9 +182,11 @@ impl Level {
                 ControlFlow::Continue(())
             }
         });
+        // An error of a full batch is of what was passed over in it.
         self.is_read = !is_full;
-        if let Err(error) = result {
-            self.is_read = true;
+        if let Err(error) = result
+            && self.failed.is_none()
+        {
             self.failed = Some(error);
         }
     }

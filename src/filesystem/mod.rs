@@ -20,6 +20,7 @@
 
 mod block_cache;
 pub mod btrfs;
+mod damage;
 mod error;
 pub mod exfat;
 pub mod ext;
@@ -201,7 +202,9 @@ pub trait FileSystem: Send + Sync {
     ///
     /// # Errors
     ///
-    /// See the trait; entries before the damaged place have been given already.
+    /// See the trait. What is behind a damaged place is given as far as it can be found;
+    /// the error comes when `visit` ends the listing behind that place, or at the end. Who
+    /// lists in pieces MUST keep it: later pieces do not tell it again.
     fn read_dir(
         &self,
         directory: NodeId,

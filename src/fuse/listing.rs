@@ -178,9 +178,8 @@ fn answer(tree: &Tree, inode: INodeNo, fh: FileHandle, offset: u64, mut reply: i
         }
     };
     match failed {
-        // What was read before the damage, or the fault, goes out first: its look-ups are
-        // counted, and only what the kernel has got will it forget. The next request
-        // begins at the damage and gets the error.
+        // What was read before the fault goes out first: its look-ups are counted, and only
+        // what the kernel has got will it forget. The next request gets the error.
         Some(errno) if !has_any => reply.refuse(errno),
         Some(_) | None => reply.finish(),
     }

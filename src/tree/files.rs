@@ -153,7 +153,7 @@ impl Tree {
         let (what, caching) = match node {
             Node::Files(..) | Node::File(..) => {
                 let place = self.place(&node)?;
-                (What::Folder(Folder { place }), Caching::Keep)
+                (What::Folder(Folder::new(place)), Caching::Keep)
             }
             _ => {
                 let listing = Mutex::new(self.list(inode)?);

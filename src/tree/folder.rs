@@ -4,14 +4,35 @@
 use crate::filesystem::DirCursor;
 use crate::tree::attributes::{Attributes, Entry, FileKind};
 use crate::tree::inside::{Place, to_attributes};
-use crate::tree::{FOR_EVER, Result, Tree};
+use crate::tree::{Error, FOR_EVER, Result, Tree};
+use parking_lot::Mutex;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
 /// An open directory inside an image.
 pub struct Folder {
     /// `None`: there is nothing to show.
-    pub(super) place: Option<Place>,
+    place: Option<Place>,
+    /// What was passed over in the pieces before, to be told at the end.
+    damage: Mutex<Option<Error>>,
+}
+
+/// A piece of a listing that is being read.
+#[derive(Default)]
+struct Piece {
+    has_any: bool,
+    /// There was no room for the next entry.
+    is_full: bool,
+}
+
+impl Piece {
+    fn note(&mut self, flow: ControlFlow<()>) -> ControlFlow<()> {
+        match flow {
+            ControlFlow::Break(()) => self.is_full = true,
+            ControlFlow::Continue(()) => self.has_any = true,
+        }
+        flow
+    }
 }
 
 /// One entry of a directory inside an image.
@@ -48,11 +69,41 @@ impl Drop for Counted<'_> {
 }
 
 impl Folder {
+    /// Returns an open directory of which nothing was read yet.
+    pub(super) fn new(place: Option<Place>) -> Self {
+        Self {
+            place,
+            damage: Mutex::new(None),
+        }
+    }
+
+    /// Ends a piece that began at `place`: what was passed over is an error behind the
+    /// last entry, as the kernel asks there once more, and drops an error that comes with
+    /// entries.
+    fn settle(&self, place: u64, piece: &Piece, read: Result<()>) -> Result<()> {
+        let mut damage = self.damage.lock();
+        if place == 0 {
+            *damage = None;
+        }
+        match read {
+            Err(error) if piece.has_any || piece.is_full => {
+                damage.get_or_insert(error);
+                Ok(())
+            }
+            Ok(()) if piece.has_any || piece.is_full => Ok(()),
+            Err(error) => {
+                *damage = None;
+                Err(error)
+            }
+            Ok(()) => damage.take().map_or(Ok(()), Err),
+        }
+    }
+
     /// Gives the entries from `place` on to `visit`; 0 is the beginning.
     ///
     /// # Errors
     ///
-    /// Where the directory is damaged, after the entries before were given.
+    /// What was damaged, when all entries were given: what can be shown comes first.
     pub fn read(
         &self,
         tree: &Tree,
@@ -62,6 +113,7 @@ impl Folder {
         let Some(folder) = self.place.as_ref().filter(|_| place < PLACE_END) else {
             return Ok(());
         };
+        let mut piece = Piece::default();
         let read = folder
             .view()
             .read_dir(folder.at, DirCursor(place), &mut |entry| {
@@ -76,14 +128,14 @@ impl Folder {
                     let metadata = folder.view().metadata(entry.node);
                     metadata.ok().map(|metadata| metadata.file_type)
                 });
-                visit(FolderEntry {
+                piece.note(visit(FolderEntry {
                     name: entry.name.bytes(),
                     inode,
                     kind: file_type.map_or(FileKind::File, FileKind::from),
                     next: entry.next.0,
-                })
+                }))
             });
-        tree.reported(&folder.space, read)
+        self.settle(place, &piece, tree.reported(&folder.space, read))
     }
 
     /// Gives the entries from `place` on to `visit`, each looked up, and counted if it is
@@ -101,6 +153,7 @@ impl Folder {
         let Some(folder) = self.place.as_ref().filter(|_| place < PLACE_END) else {
             return Ok(());
         };
+        let mut piece = Piece::default();
         let read = folder
             .view()
             .read_dir(folder.at, DirCursor(place), &mut |found| {
@@ -122,12 +175,12 @@ impl Folder {
                     name_lifetime: lifetime,
                     attributes_lifetime: lifetime,
                 };
-                let flow = visit(found.name.bytes(), found.next.0, &entry);
+                let flow = piece.note(visit(found.name.bytes(), found.next.0, &entry));
                 if flow.is_continue() {
                     std::mem::forget(counted);
                 }
                 flow
             });
-        tree.reported(&folder.space, read)
+        self.settle(place, &piece, tree.reported(&folder.space, read))
     }
 }

@@ -29,6 +29,7 @@ mod leftovers;
 mod machine;
 mod machine_image;
 mod other;
+mod passed_over;
 mod small_files;
 mod subvolumes;
 mod users;

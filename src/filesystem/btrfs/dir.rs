@@ -5,6 +5,7 @@ use super::dir_item::{DirItem, search};
 use super::inode::{directory_of_stub, stub_in};
 use super::key::{Key, is_subvolume, kind, object};
 use super::volume::Volume;
+use crate::filesystem::damage::Damage;
 use crate::filesystem::{
     DirCursor, DirEntry, DirVisitor, Error, ErrorKind, FileType, Name, NodeId, Result,
 };
@@ -52,6 +53,7 @@ impl Volume {
         }
         let key = Key::new(directory.inode, kind::DIR_INDEX, cursor.0);
         let mut items = self.subvolume_of(directory)?.items_from(&key)?;
+        let mut damage = Damage::default();
         while let Some(item) = items.next_beside(&key)? {
             let fields = item.fields();
             let next = item.key.offset.saturating_add(1);
@@ -73,12 +75,12 @@ impl Volume {
                     next: DirCursor(next),
                 };
                 Ok(Some(visit(entry).is_break()))
-            })?;
-            if ended == Some(true) {
-                return Ok(());
+            });
+            if damage.pass(ended)?.flatten() == Some(true) {
+                break;
             }
         }
-        Ok(())
+        damage.end()
     }
 
     /// Returns what an entry of `directory` leads to.

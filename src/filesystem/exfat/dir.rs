@@ -3,6 +3,7 @@
 use super::ExFat;
 use super::entry_set::{EntrySet, Read, kind, type_of};
 use super::inode::{self, Node};
+use crate::filesystem::damage::Damage;
 use crate::filesystem::fat::slots::{Slot, Slots};
 use crate::filesystem::name_hashes::SLOT_COUNT_MIN;
 use crate::filesystem::{
@@ -16,7 +17,7 @@ struct Sets<'a> {
     /// Read and not yet looked at.
     pushed: Option<Slot>,
     /// The first set that is none.
-    damage: Option<Error>,
+    damage: Damage,
 }
 
 impl<'a> Sets<'a> {
@@ -25,7 +26,7 @@ impl<'a> Sets<'a> {
         Ok(Self {
             slots,
             pushed: None,
-            damage: None,
+            damage: Damage::default(),
         })
     }
 
@@ -45,17 +46,11 @@ impl<'a> Sets<'a> {
                     Read::Whole(set) => return Ok(Some(*set)),
                     Read::Broken(error, rest) => {
                         self.pushed = rest;
-                        self.note(error);
+                        self.damage.note(error)?;
                     }
                 },
                 _ => {}
             }
-        }
-    }
-
-    fn note(&mut self, error: Error) {
-        if self.damage.is_none() {
-            self.damage = Some(error);
         }
     }
 }
@@ -72,12 +67,9 @@ pub(super) fn read(
     let is_contiguous = directory.allocation.contiguous.is_some();
     while let Some(set) = sets.next()? {
         let bytes = utf16::to_bytes(&set.name);
-        let name = match Name::of_image(&bytes, set.offset) {
-            Ok(name) => name,
-            Err(error) => {
-                sets.note(error);
-                continue;
-            }
+        let name = Name::of_image(&bytes, set.offset);
+        let Some(name) = sets.damage.pass(name)? else {
+            continue;
         };
         let given = visit(DirEntry {
             name,
@@ -86,10 +78,10 @@ pub(super) fn read(
             next: DirCursor(set.next_index),
         });
         if given.is_break() {
-            return Ok(());
+            break;
         }
     }
-    sets.damage.map_or(Ok(()), Err)
+    sets.damage.end()
 }
 
 /// Finds a name: the first that has these units, otherwise the first that has them in

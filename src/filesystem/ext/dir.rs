@@ -9,6 +9,7 @@ use super::inode::{BLOCK_MAP_LEN, Inode, flag};
 use super::superblock::feature;
 use super::{BLOCK_KIND_DIRECTORY, Ext};
 use crate::base::{ByteOffset, Fields};
+use crate::filesystem::damage::Damage;
 use crate::filesystem::{
     BlockKind, DirCursor, DirEntry, Error, FileType, Name, NodeId, Result, index_of,
 };
@@ -62,7 +63,8 @@ fn check_directory(inode: &Inode) -> Result<()> {
     Ok(())
 }
 
-/// Gives all used entries that begin at `from` or behind to `visit`, `.` and `..` too.
+/// Gives all used entries that begin at `from` or behind to `visit`, `.` and `..` too. A
+/// damaged block is passed over, and an error at the end, as in the kernel's listings.
 pub(super) fn walk(ext: &Ext, inode: &Inode, from: u64, visit: &mut RawVisitor<'_>) -> Result<()> {
     check_directory(inode)?;
     if inode.has(flag::INLINE_DATA) {
@@ -74,26 +76,29 @@ pub(super) fn walk(ext: &Ext, inode: &Inode, from: u64, visit: &mut RawVisitor<'
     let block_len = u64::from(ext.superblock.block_len.get());
     let end = inode.size.checked_div(block_len).unwrap_or(0);
     let mut block = from.checked_div(block_len).unwrap_or(0);
+    let mut damage = Damage::default();
     while block < end {
         let mapping = file::map(ext, inode, block)?;
         let Content::Data(place) = mapping.content else {
             let place = inode.fields()?.offset();
-            return Err(Error::corrupt("directory", place, "no hole", block));
+            damage.note(Error::corrupt("directory", place, "no hole", block))?;
+            block = mapping.end;
+            continue;
         };
         for step in 0..mapping.end.min(end).saturating_sub(block) {
             let place = place.saturating_add(step);
-            let bytes = read_block(ext, inode, place)?;
-            let run = Run {
-                fields: Fields::new(&bytes, ext.superblock.offset_of(place)),
-                start: block.saturating_add(step).saturating_mul(block_len),
-            };
-            if walk_run(ext, &run, from, visit)?.is_break() {
-                return Ok(());
+            let start = block.saturating_add(step).saturating_mul(block_len);
+            let walked = read_block(ext, inode, place).and_then(|bytes| {
+                let fields = Fields::new(&bytes, ext.superblock.offset_of(place));
+                walk_run(ext, &Run { fields, start }, from, visit)
+            });
+            if damage.pass(walked)?.is_some_and(|flow| flow.is_break()) {
+                return damage.end();
             }
         }
         block = mapping.end;
     }
-    Ok(())
+    damage.end()
 }
 
 fn walk_inline(ext: &Ext, inode: &Inode, from: u64, visit: &mut RawVisitor<'_>) -> Result<()> {
@@ -293,12 +298,17 @@ pub(super) fn read(
     visit: &mut dyn FnMut(DirEntry<'_>) -> ControlFlow<()>,
 ) -> Result<()> {
     let has_types = ext.superblock.has_incompat(feature::FILETYPE);
-    walk(ext, inode, cursor.0, &mut |entry| {
+    let mut damage = Damage::default();
+    let walked = walk(ext, inode, cursor.0, &mut |entry| {
         if matches!(entry.name, b"." | b"..") {
             return Ok(ControlFlow::Continue(()));
         }
+        let name = Name::of_image(entry.name, entry.offset);
+        let Some(name) = damage.pass(name)? else {
+            return Ok(ControlFlow::Continue(()));
+        };
         Ok(visit(DirEntry {
-            name: Name::of_image(entry.name, entry.offset)?,
+            name,
             node: NodeId::new(entry.inode.into()),
             file_type: if has_types {
                 file_type_of(entry.file_type)
@@ -307,7 +317,8 @@ pub(super) fn read(
             },
             next: DirCursor(entry.next),
         }))
-    })
+    });
+    walked.and(damage.end())
 }
 
 /// Finds `name`: by its bytes, and in a folding directory also by its lower case.
@@ -339,7 +350,7 @@ pub(super) fn scan(
     matches: &dyn Fn(&[u8]) -> bool,
 ) -> Result<Option<u32>> {
     let mut found = None;
-    walk(ext, inode, from, &mut |entry| {
+    let walked = walk(ext, inode, from, &mut |entry| {
         if end.is_some_and(|end| entry.position >= end) {
             return Ok(ControlFlow::Break(()));
         }
@@ -348,6 +359,11 @@ pub(super) fn scan(
             return Ok(ControlFlow::Break(()));
         }
         Ok(ControlFlow::Continue(()))
-    })?;
-    Ok(found)
+    });
+    match walked {
+        // What lies in front of it may be damaged.
+        Err(Error::Io(error)) => Err(Error::Io(error)),
+        Err(_) if found.is_some() => Ok(found),
+        walked => walked.map(|()| found),
+    }
 }

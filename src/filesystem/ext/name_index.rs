@@ -4,7 +4,7 @@
 
 use super::inode::Inode;
 use super::{Ext, dir};
-use crate::filesystem::{Result, index_of};
+use crate::filesystem::{Error, Result, index_of};
 use lru::LruCache;
 use parking_lot::Mutex;
 use std::hash::{BuildHasher, RandomState};
@@ -72,14 +72,20 @@ impl NameIndexes {
         let room = index_of(inode.size / 12).min(ENTRY_COUNT_MAX);
         let mut index = Vec::with_capacity(room.min(4096));
         let mut is_whole = true;
-        dir::walk(ext, inode, 0, &mut |entry| {
+        let walked = dir::walk(ext, inode, 0, &mut |entry| {
             is_whole = index.len() < ENTRY_COUNT_MAX;
             if !is_whole {
                 return Ok(ControlFlow::Break(()));
             }
             index.push((self.hashers.hash_one(entry.name), entry.position));
             Ok(ControlFlow::Continue(()))
-        })?;
+        });
+        match walked {
+            Ok(()) => {}
+            Err(Error::Io(error)) => return Err(Error::Io(error)),
+            // Whether a name is there cannot be said without a look at the damage.
+            Err(_) => return Ok(None),
+        }
         index.sort_unstable();
         Ok(is_whole.then(|| Arc::new(index)))
     }

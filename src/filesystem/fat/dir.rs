@@ -6,6 +6,7 @@ use super::inode::{self, Node, SlotKind};
 use super::long_name::LongName;
 use super::short_name;
 use super::slots::{Slot, Slots};
+use crate::filesystem::damage::Damage;
 use crate::filesystem::name_hashes::SLOT_COUNT_MIN;
 use crate::filesystem::{DirCursor, DirEntry, DirVisitor, Error, FileType, Name, NodeId, Result};
 use std::ops::ControlFlow;
@@ -75,14 +76,11 @@ pub(super) fn read(
     visit: &mut DirVisitor<'_>,
 ) -> Result<()> {
     let mut entries = Entries::new(fat, directory, cursor.0)?;
-    let mut damage = None;
+    let mut damage = Damage::default();
     while let Some(entry) = entries.next()? {
-        let name = match Name::of_image(&entry.name, entry.slot.offset) {
-            Ok(name) => name,
-            Err(error) => {
-                damage = damage.or(Some(error));
-                continue;
-            }
+        let name = Name::of_image(&entry.name, entry.slot.offset);
+        let Some(name) = damage.pass(name)? else {
+            continue;
         };
         let given = visit(DirEntry {
             name,
@@ -91,10 +89,10 @@ pub(super) fn read(
             next: DirCursor(entry.slot.index.saturating_add(1)),
         });
         if given.is_break() {
-            return Ok(());
+            break;
         }
     }
-    damage.map_or(Ok(()), Err)
+    damage.end()
 }
 
 /// Finds a name: the first that has these bytes, otherwise the first that has them in

@@ -10,8 +10,10 @@ use super::stream::Stream;
 use super::superblock::STRUCTURE_LOG_MAX;
 use super::volume::Volume;
 use crate::base::{ByteOffset, Fields};
+use crate::filesystem::damage::Damage;
 use crate::filesystem::{
-    DirCursor, DirEntry, DirVisitor, Error, FileType, Name, NodeId, Result, index_of, utf16,
+    DirCursor, DirEntry, DirVisitor, Error, ErrorKind, FileType, Name, NodeId, Result, index_of,
+    utf16,
 };
 use std::cmp::Ordering;
 use std::ops::ControlFlow;
@@ -155,31 +157,35 @@ impl<'a> Directory<'a> {
         Entries::new(&fields.part(field::HEADER, len.unwrap_or(usize::MAX))?)
     }
 
-    /// See [`crate::filesystem::FileSystem::read_dir`]. Names that no file can have are
-    /// passed over, and an error at the end.
+    /// See [`crate::filesystem::FileSystem::read_dir`]. Names that no file can have, and
+    /// damaged blocks, are passed over, and an error at the end.
     pub(super) fn list(&self, cursor: DirCursor, visit: &mut DirVisitor<'_>) -> Result<()> {
-        let mut damage = Ok(());
+        let mut damage = Damage::default();
         let first_block = cursor.0.wrapping_shr(POSITION_BITS);
         if first_block == 0 {
-            let flow = self.list_node(self.root_entries()?, 0, cursor, visit, &mut damage)?;
-            if flow.is_break() {
-                return Ok(());
+            let flow = self
+                .root_entries()
+                .and_then(|entries| self.list_node(entries, 0, cursor, visit, &mut damage));
+            if damage.pass(flow)?.is_some_and(|flow| flow.is_break()) {
+                return damage.end();
             }
         }
         let count = self.block_count()?;
         let mut used = UsedBlocks::default();
         let mut number = first_block.saturating_sub(1);
         while let Some(found) = used.next(self, number, count)? {
-            let block = self.block(found.saturating_mul(self.block_len_bytes()))?;
-            let entries = self.entries_of(&block)?;
             let place = found.saturating_add(1);
-            let flow = self.list_node(entries, place, cursor, visit, &mut damage)?;
-            if flow.is_break() {
-                return Ok(());
+            let block = self.block(found.saturating_mul(self.block_len_bytes()));
+            let flow = block.and_then(|block| {
+                let entries = self.entries_of(&block)?;
+                self.list_node(entries, place, cursor, visit, &mut damage)
+            });
+            if damage.pass(flow)?.is_some_and(|flow| flow.is_break()) {
+                break;
             }
-            number = found.saturating_add(1);
+            number = place;
         }
-        damage
+        damage.end()
     }
 
     fn block_count(&self) -> Result<u64> {
@@ -204,7 +210,7 @@ impl<'a> Directory<'a> {
         place: u64,
         cursor: DirCursor,
         visit: &mut DirVisitor<'_>,
-        damage: &mut Result<()>,
+        damage: &mut Damage,
     ) -> Result<ControlFlow<()>> {
         let at = |position: usize| {
             let position = u64::try_from(position).unwrap_or(u64::MAX);
@@ -219,12 +225,9 @@ impl<'a> Directory<'a> {
                 continue;
             }
             let bytes = utf16::to_bytes(&index::units(name.name));
-            let name_shown = match Name::of_image(&bytes, self.index.offset) {
-                Ok(name) => name,
-                Err(error) => {
-                    *damage = Err(error);
-                    continue;
-                }
+            let name_shown = Name::of_image(&bytes, self.index.offset);
+            let Some(name_shown) = damage.pass(name_shown)? else {
+                continue;
             };
             let flow = visit(DirEntry {
                 name: name_shown,
@@ -267,7 +270,8 @@ impl<'a> Directory<'a> {
         Err(Error::corrupt("index", self.index.offset, expected, 33_u8))
     }
 
-    /// Finds the file of exactly that name.
+    /// Finds the file of exactly that name; where the way down the tree is damaged, by a
+    /// look at all blocks that are not.
     ///
     /// # Errors
     ///
@@ -280,9 +284,44 @@ impl<'a> Directory<'a> {
             upcase
                 .compare(wanted.clone(), other.clone())
                 .then_with(|| wanted.clone().cmp(other))
-        })?;
-        let found = found.map(|(reference, _)| reference);
+        });
+        let found = match found {
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                Some(self.find_in_any(name)?.ok_or(error)?)
+            }
+            found => found?.map(|(reference, _)| reference),
+        };
         Ok(found.filter(|reference| is_shown(reference.number)))
+    }
+
+    /// Looks for a name in each block.
+    fn find_in_any(&self, name: &[u16]) -> Result<Option<Reference>> {
+        let is_same = |found: &[u8]| index::units_of(found).eq(name.iter().copied());
+        let find = |entries: Entries<'_>| {
+            let mut entries = entries.map_while(Result::ok);
+            let is_it = |entry: &Entry<'_>| entry.name.is_some_and(|found| is_same(found.name));
+            entries.find(is_it).map(|entry| entry.reference)
+        };
+        if let Ok(entries) = self.root_entries()
+            && let Some(found) = find(entries)
+        {
+            return Ok(Some(found));
+        }
+        let (mut used, mut number, count) = (UsedBlocks::default(), 0, self.block_count()?);
+        while let Some(place) = used.next(self, number, count)? {
+            match self.block(place.saturating_mul(self.block_len_bytes())) {
+                Err(Error::Io(error)) => return Err(Error::Io(error)),
+                Err(_) => {}
+                Ok(block) => {
+                    let found = self.entries_of(&block).ok().and_then(find);
+                    if let Some(found) = found {
+                        return Ok(Some(found));
+                    }
+                }
+            }
+            number = place.saturating_add(1);
+        }
+        Ok(None)
     }
 
     /// Finds a file by its name in any case, and how that is written.

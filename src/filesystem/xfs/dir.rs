@@ -6,6 +6,7 @@ use super::dir_entry::{DataEntries, ShortEntries, StoredEntry};
 use super::inode::{Format, Inode};
 use super::volume::{Volume, to_usize};
 use crate::base::{ByteOffset, Fields};
+use crate::filesystem::damage::Damage;
 use crate::filesystem::{DirCursor, DirEntry, DirVisitor, Error, FileType, Name, NodeId, Result};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -123,7 +124,8 @@ impl Volume {
         if inode.data.format == Format::Local {
             return self.read_short_dir(&inode, cursor, visit);
         }
-        self.each_data_block(&inode, cursor.0, &mut |start, block| {
+        let mut damage = Damage::default();
+        let walked = self.each_data_block(&inode, cursor.0, &mut |start, block| {
             let entries = DataEntries::new(&block.fields(), &self.superblock)?;
             for entry in entries {
                 let entry = entry?;
@@ -133,12 +135,14 @@ impl Volume {
                 }
                 // The places of entries are multiples of 8.
                 let next = DirCursor(position.saturating_add(1));
-                if give(&entry, next, block.place, visit)?.is_break() {
+                let given = give(&entry, next, block.place, visit);
+                if damage.pass(given)?.is_some_and(|flow| flow.is_break()) {
                     return Ok(ControlFlow::Break(()));
                 }
             }
             Ok(ControlFlow::Continue(()))
-        })
+        });
+        walked.and(damage.end())
     }
 
     fn read_short_dir(
@@ -148,20 +152,23 @@ impl Volume {
         visit: &mut DirVisitor<'_>,
     ) -> Result<()> {
         let area = inode.data.area.fields();
+        let mut damage = Damage::default();
         for entry in ShortEntries::new(&area, &self.superblock)? {
             let entry = entry?;
             if entry.position < cursor.0 {
                 continue;
             }
             let next = DirCursor(entry.position.saturating_add(1));
-            if give(&entry, next, area.offset(), visit)?.is_break() {
+            let given = give(&entry, next, area.offset(), visit);
+            if damage.pass(given)?.is_some_and(|flow| flow.is_break()) {
                 break;
             }
         }
-        Ok(())
+        damage.end()
     }
 
-    /// Gives the blocks of entries that end behind `offset` to `visit`, in order.
+    /// Gives the blocks of entries that end behind `offset` to `visit`, in order. One
+    /// that is damaged, or that `visit` finds so, is passed over, and an error at the end.
     pub(super) fn each_data_block(
         &self,
         inode: &Inode,
@@ -171,6 +178,7 @@ impl Volume {
         let block_log = self.superblock.block_log;
         let dir_block_len = self.superblock.dir_block_len();
         let mut next = offset & !dir_block_len.wrapping_sub(1);
+        let mut damage = Damage::default();
         while next < LEAF_OFFSET {
             // Skips holes without a step for each of their blocks.
             let mut start = None;
@@ -190,14 +198,18 @@ impl Volume {
                 break;
             }
             let layout = &CheckLayout::DIR_DATA;
-            if let Some(block) = self.dir_block(inode, next, layout)?
-                && visit(next, &block)?.is_break()
-            {
+            let visited = self
+                .dir_block(inode, next, layout)
+                .and_then(|block| match block {
+                    Some(block) => visit(next, &block),
+                    None => Ok(ControlFlow::Continue(())),
+                });
+            if damage.pass(visited)?.is_some_and(|flow| flow.is_break()) {
                 break;
             }
             next = next.saturating_add(dir_block_len);
         }
-        Ok(())
+        damage.end()
     }
 }
 

@@ -5,7 +5,7 @@
 //! sector whose numbers can be.
 
 use super::error::{Error, Result};
-use super::{fat, ntfs};
+use super::{ext, fat, ntfs};
 use crate::base::{ByteOffset, ReadAt};
 use std::sync::Arc;
 
@@ -182,8 +182,15 @@ pub fn probe(image: &Arc<dyn ReadAt>) -> Result<Option<Recognized>> {
             unreadable: None,
         }));
     }
-    Ok(ntfs::has_copy(&**image)?.then_some(Recognized {
-        format: "ntfs",
+    let format = if ntfs::has_copy(&**image)? {
+        "ntfs"
+    } else if ext::has_backup(&**image)? {
+        "ext"
+    } else {
+        return Ok(None);
+    };
+    Ok(Some(Recognized {
+        format,
         unreadable: None,
     }))
 }

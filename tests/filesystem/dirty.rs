@@ -27,7 +27,7 @@ const SETS: [(&str, &[&str]); 5] = [
 ];
 
 /// Changes the tree at `root` at random until told to stop.
-fn churn(root: &Path, stop: &AtomicBool) {
+pub fn churn(root: &Path, stop: &AtomicBool) {
     let mut number = 0_u64;
     while !stop.load(Ordering::Relaxed) {
         number += 1;

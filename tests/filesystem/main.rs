@@ -8,6 +8,7 @@
     reason = "attributes, devices and statfs of the oracle need system calls"
 )]
 
+mod backup;
 mod dirty;
 mod ext;
 mod image;

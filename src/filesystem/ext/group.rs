@@ -122,11 +122,15 @@ fn place_of_block(superblock: &Superblock, number: u32, per_block: u32) -> u64 {
     let superblock_block = u64::from(superblock.block_len.get() == 1024);
     let number_wide = u64::from(number);
     if !superblock.has_incompat(feature::META_BG) || number < superblock.first_meta_bg {
-        return superblock_block
-            .saturating_add(1)
-            .saturating_add(number_wide);
+        let start = match superblock.backup_group {
+            0 => superblock_block,
+            group => superblock.first_block_of(group),
+        };
+        return start.saturating_add(1).saturating_add(number_wide);
     }
-    let group = number.saturating_mul(per_block);
+    // The second group of each has the same, and so has the last.
+    let is_backup = u32::from(superblock.backup_group != 0);
+    let group = number.saturating_mul(per_block).saturating_add(is_backup);
     let is_shifted = superblock_block == 1 && number == 0 && superblock.first_data_block == 0;
     superblock
         .first_block_of(group)

@@ -4,6 +4,7 @@
 //! Source: Linux documentation, filesystems/ext4 (on-disk format).
 
 mod acl;
+mod backup;
 mod checksum;
 mod dir;
 mod extent;
@@ -47,6 +48,7 @@ pub struct Ext {
     summary: Summary,
     /// Whether the block bitmaps can be trusted.
     is_settled: bool,
+    is_from_backup: bool,
     names: NameIndexes,
 }
 
@@ -56,8 +58,9 @@ pub struct Ext {
 ///
 /// See [`FileSystem`].
 pub fn open(image: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Ext> {
-    let mut ext = open_as_it_is(image, options)?;
-    if !ext.superblock.has_incompat(feature::RECOVER) {
+    let mut ext = open_as_it_is(image, options, false)?;
+    // A backup does not say whether the journal is to be replayed.
+    if !ext.superblock.has_incompat(feature::RECOVER) && !ext.has_journal_unknown() {
         return Ok(ext);
     }
     match journal::replay(&ext)? {
@@ -69,23 +72,71 @@ pub fn open(image: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Ext> {
         Replay::Done(replayed) => {
             let replayed = Arc::new(replayed);
             let image: Arc<dyn ReadAt> = replayed.clone();
-            ext = open_as_it_is(image, options)?;
+            // The journal may have the superblock, and not all that was beside it.
+            ext = open_as_it_is(image, options, ext.is_from_backup)?;
             ext.replayed = Some(replayed);
         }
     }
-    ext.summary.consistency = Consistency::Replayed;
+    if !ext.is_from_backup {
+        ext.summary.consistency = Consistency::Replayed;
+    }
     Ok(ext)
 }
 
-fn open_as_it_is(image: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Ext> {
-    let reader = BlockReader::new(image, Arc::clone(&options.cache));
+/// Tells whether a backup of the superblock of an ext lies in `image`.
+///
+/// # Errors
+///
+/// Only if reading fails.
+pub(super) fn has_backup(image: &dyn ReadAt) -> Result<bool> {
+    Ok(backup::find(image)?.is_some())
+}
+
+/// Returns the superblock, and whether it is a backup, which it is if the first one is
+/// known to be damaged.
+fn read_superblock(
+    image: &dyn ReadAt,
+    reader: &BlockReader,
+    is_damaged: bool,
+) -> Result<(Superblock, bool)> {
+    if is_damaged && let Some(found) = backup::find(image)? {
+        return Ok((found, true));
+    }
     let mut bytes = [0; SUPERBLOCK_LEN];
     reader.read_exact_at(SUPERBLOCK_OFFSET, &mut bytes)?;
-    let superblock = Superblock::decode(&bytes)?;
-    let summary = summarize(&superblock, reader.len());
+    match Superblock::decode(&bytes, SUPERBLOCK_OFFSET) {
+        Err(Error::Corrupt {
+            field,
+            offset,
+            expected,
+            actual,
+        }) => match backup::find(image)? {
+            Some(found) => Ok((found, true)),
+            None => Err(Error::corrupt(field, offset, expected, actual)),
+        },
+        found => Ok((found?, false)),
+    }
+}
+
+fn open_as_it_is(image: Arc<dyn ReadAt>, options: &OpenOptions, is_damaged: bool) -> Result<Ext> {
+    let reader = BlockReader::new(Arc::clone(&image), Arc::clone(&options.cache));
+    let (mut superblock, is_from_backup) = read_superblock(&*image, &reader, is_damaged)?;
+    let mut summary = summarize(&superblock, reader.len());
+    if is_from_backup {
+        let reason = "its superblock is damaged, and a backup was read";
+        summary.consistency = Consistency::Dirty { reason };
+        let group = superblock.backup_group;
+        summary.warnings.push(format!(
+            "the superblock is damaged; the backup in group {group} was read, whose numbers of \
+             free space are old"
+        ));
+    } else {
+        superblock.backup_group = 0;
+    }
     // The orphans of a file system that was not unmounted are still in the bitmaps,
     // so those name too much and never too little.
-    let is_settled = superblock.is_clean || superblock.has_incompat(feature::RECOVER);
+    let is_whole = superblock.is_clean || superblock.has_incompat(feature::RECOVER);
+    let is_settled = is_whole && !is_from_backup;
     let names = NameIndexes::new();
     Ok(Ext {
         reader,
@@ -93,6 +144,7 @@ fn open_as_it_is(image: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Ext> {
         replayed: None,
         summary,
         is_settled,
+        is_from_backup,
         names,
     })
 }
@@ -130,6 +182,10 @@ fn summarize(superblock: &Superblock, image_len: u64) -> Summary {
 }
 
 impl Ext {
+    fn has_journal_unknown(&self) -> bool {
+        self.is_from_backup && self.superblock.journal_inode != 0
+    }
+
     fn group(&self, number: u32) -> Result<Group> {
         if number >= self.superblock.group_count() {
             let expected = "a group of the file system";

@@ -25,6 +25,7 @@ const MAGIC: usize = 0x38;
 const STATE: usize = 0x3A;
 const REV_LEVEL: usize = 0x4C;
 const INODE_SIZE: usize = 0x58;
+const BLOCK_GROUP_NR: usize = 0x5A;
 const FEATURE_COMPAT: usize = 0x5C;
 const FEATURE_INCOMPAT: usize = 0x60;
 const FEATURE_RO_COMPAT: usize = 0x64;
@@ -177,6 +178,8 @@ pub(super) struct Superblock {
     pub(super) uuid: [u8; 16],
     pub(super) label: Vec<u8>,
     pub(super) checksum_seed: u32,
+    /// The group that this one lies in; 0 is not a backup.
+    pub(super) backup_group: u32,
 }
 
 fn non_zero(value: u32, field: &'static str) -> Result<NonZeroU32> {
@@ -184,14 +187,14 @@ fn non_zero(value: u32, field: &'static str) -> Result<NonZeroU32> {
 }
 
 impl Superblock {
-    /// Reads the superblock in `bytes`.
+    /// Reads the superblock in `bytes`, which lie at `offset`.
     ///
     /// # Errors
     ///
     /// Unsupported for features that change the layout in an unknown way; Corrupt if
     /// the numbers contradict each other or the checksum is wrong.
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self> {
-        let fields = Fields::new(bytes, SUPERBLOCK_OFFSET);
+    pub(super) fn decode(bytes: &[u8], offset: ByteOffset) -> Result<Self> {
+        let fields = Fields::new(bytes, offset);
         let magic = fields.le_u16(MAGIC)?;
         if magic != EXT_MAGIC {
             return Err(Error::corrupt(
@@ -275,6 +278,10 @@ impl Superblock {
                 .unwrap_or_default()
                 .to_vec(),
             checksum_seed,
+            backup_group: match is_old {
+                true => 0,
+                false => fields.le_u16(BLOCK_GROUP_NR)?.into(),
+            },
         })
     }
 
@@ -396,26 +403,6 @@ impl Superblock {
             && block
                 .checked_add(count)
                 .is_some_and(|end| end <= self.block_count)
-    }
-
-    /// Tells whether a group begins with a copy of the superblock.
-    pub(super) fn has_superblock(&self, group: u32) -> bool {
-        if group == 0 {
-            return true;
-        }
-        if self.compat & feature::SPARSE_SUPER2 != 0 {
-            return self.backup_groups.contains(&group);
-        }
-        if group == 1 || !self.has(feature::SPARSE_SUPER) {
-            return true;
-        }
-        [3, 5, 7].into_iter().any(|base: u32| {
-            let mut power = base;
-            while power < group {
-                power = power.saturating_mul(base);
-            }
-            power == group
-        })
     }
 
     /// Returns `ext2`, `ext3` or `ext4`, as `blkid` tells them apart.

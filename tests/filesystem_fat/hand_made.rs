@@ -7,9 +7,12 @@ use crate::support::reader::{content, find, names, open};
 use crate::support::{measured, needs};
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tintype::base::ReadAt;
-use tintype::filesystem::{Consistency, ExtentPlace, FileExtent, FileSystem, NodeId, SpaceUsage};
+use tintype::filesystem::{
+    BlockCache, Consistency, ExtentPlace, FileExtent, FileSystem, NodeId, OpenOptions, SpaceUsage,
+};
 
 /// The longest file of FAT32 in clusters of 512 bytes, which lie backwards: the longest
 /// chain that there can be, without two that follow each other. Behind the table every
@@ -320,4 +323,79 @@ fn the_second_table_and_bitmap_of_texfat_count() {
     assert_eq!(fs.statfs().unwrap().free_block_count, 0);
     assert_eq!(fs.summary().consistency, Consistency::Clean);
     assert!(names(&*fs, fs.root()).1.is_ok());
+}
+
+/// Counts what is read.
+struct Counting {
+    image: Pages,
+    read_len: AtomicU64,
+}
+
+impl ReadAt for Counting {
+    fn len(&self) -> u64 {
+        self.image.len()
+    }
+
+    fn read_exact_at(&self, offset: u64, target: &mut [u8]) -> std::io::Result<()> {
+        self.read_len
+            .fetch_add(target.len() as u64, Ordering::Relaxed);
+        self.image.read_exact_at(offset, target)
+    }
+}
+
+/// The links of a directory are counted by reading all of it, but not at every look; of
+/// two with the same clusters only once, and of two that end at different places twice.
+#[test]
+fn the_links_of_a_large_directory_of_exfat_are_counted_once() {
+    needs!("mkfs.exfat");
+    const LEN: u64 = 1 << 20;
+    let base = empty_exfat();
+    let mut exfat = Exfat::new(&base);
+    let inner = |name| {
+        let stream = Stream {
+            is_contiguous: true,
+            first: 0,
+            len: 0,
+            valid_len: 0,
+        };
+        exfat_set(name, 0x10, &stream)
+    };
+    let place = exfat.place_of(100);
+    // Deleted entries between a directory at the front and one at the end.
+    exfat.image.write(place, &[5; LEN as usize]);
+    exfat.image.write(place, &inner("front"));
+    exfat.image.write(place + LEN - 96, &inner("end"));
+    let directory = |name, len| {
+        let stream = Stream {
+            is_contiguous: true,
+            first: 100,
+            len,
+            valid_len: len,
+        };
+        exfat_set(name, 0x10, &stream)
+    };
+    exfat.add(&directory("one", LEN));
+    exfat.add(&directory("same", LEN));
+    exfat.add(&directory("half", LEN / 2));
+    let image = Arc::new(Counting {
+        image: exfat.image,
+        read_len: AtomicU64::new(0),
+    });
+    let options = OpenOptions::new(BlockCache::new(0));
+    let fs = tintype::filesystem::open(Arc::clone(&image) as Arc<dyn ReadAt>, &options).unwrap();
+    let links = |path| {
+        let node = find(&*fs, path).unwrap().expect(path);
+        let before = image.read_len.load(Ordering::Relaxed);
+        let metadata = fs.metadata(node).unwrap();
+        let read = image.read_len.load(Ordering::Relaxed) - before;
+        (metadata.size, metadata.link_count, read >= LEN / 2)
+    };
+    assert_eq!(links("one"), (LEN, 4, true));
+    assert_eq!(links("one"), (LEN, 4, false));
+    assert_eq!(links("same"), (LEN, 4, false));
+    assert_eq!(links("half"), (LEN / 2, 3, true));
+    assert_eq!(links("half"), (LEN / 2, 3, false));
+    assert_eq!(links("one"), (LEN, 4, false));
+    let root = fs.metadata(fs.root()).unwrap();
+    assert_eq!((root.size, root.link_count), (exfat.cluster_len, 5));
 }

@@ -6,6 +6,7 @@ use super::entry_set::{EntrySet, Read, kind, type_of};
 use crate::base::{ByteLen, ByteOffset, Fields};
 use crate::filesystem::fat::clusters::Allocation;
 use crate::filesystem::fat::file::Content;
+use crate::filesystem::fat::numbers::Numbers;
 use crate::filesystem::fat::slots::{self, Place, SLOT_LEN, Slots};
 use crate::filesystem::fat::time;
 use crate::filesystem::{Error, FileTime, FileType, Metadata, NodeFlags, NodeId, Result};
@@ -278,13 +279,36 @@ impl ExFat {
         Ok(Place::Sized { allocation, len })
     }
 
+    /// Returns the length of a directory and its links. That takes reading all of it, so
+    /// it is remembered.
+    fn directory_numbers(&self, directory: &Node) -> Result<Numbers> {
+        let Ok(place) = Self::place(directory) else {
+            return Ok(Numbers {
+                len: directory.size,
+                link_count: self.link_count(directory)?,
+            });
+        };
+        self.numbers.of(place, || {
+            Ok(Numbers {
+                len: slots::len(&self.clusters, place)?,
+                link_count: self.link_count(directory)?,
+            })
+        })
+    }
+
     /// Returns everything that `stat` tells, as a mount would.
     pub(super) fn metadata(&self, node: &Node) -> Result<Metadata> {
         let cluster_len = self.clusters.cluster_len();
         let is_directory = node.file_type == FileType::Directory;
-        let size = match node.inode {
-            ROOT_INODE => slots::len(&self.clusters, Self::place(node)?)?,
-            _ => node.size,
+        let Numbers {
+            len: size,
+            link_count,
+        } = match is_directory {
+            true => self.directory_numbers(node)?,
+            false => Numbers {
+                len: node.size,
+                link_count: 1,
+            },
         };
         let mut permissions = self.substitutes.permissions(node.file_type);
         if node.is_read_only && !is_directory {
@@ -295,10 +319,7 @@ impl ExFat {
             permissions,
             user: self.substitutes.user,
             group: self.substitutes.group,
-            link_count: match is_directory {
-                true => self.link_count(node)?,
-                false => 1,
-            },
+            link_count,
             size,
             block_count_512: self
                 .clusters

@@ -399,3 +399,23 @@ fn the_links_of_a_large_directory_of_exfat_are_counted_once() {
     let root = fs.metadata(fs.root()).unwrap();
     assert_eq!((root.size, root.link_count), (exfat.cluster_len, 5));
 }
+
+/// 255 units of UTF-16 are up to 765 bytes; Linux tells 1,530 for both formats.
+#[test]
+fn the_longest_name_of_exfat_is_in_bytes() {
+    needs!("mkfs.exfat");
+    let base = empty_exfat();
+    let mut exfat = Exfat::new(&base);
+    let name = "\u{4E2D}".repeat(255);
+    let stream = Stream {
+        is_contiguous: true,
+        first: 0,
+        len: 0,
+        valid_len: 0,
+    };
+    exfat.add(&exfat_set(&name, 0x20, &stream));
+    let fs = exfat.open();
+    assert_eq!(names(&*fs, fs.root()).0, [&*name]);
+    assert!(find(&*fs, &name).unwrap().is_some());
+    assert_eq!(fs.statfs().unwrap().name_len_max, 1530);
+}

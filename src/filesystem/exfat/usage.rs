@@ -4,11 +4,9 @@
 
 use super::ExFat;
 use crate::filesystem::fat::table::FIRST_CLUSTER;
-use crate::filesystem::fat::usage::Ranges;
+use crate::filesystem::fat::usage::{NAME_LEN_MAX, Ranges};
 use crate::filesystem::{Consistency, Error, RangeVisitor, Result, SpaceUsage, index_of};
 use std::ops::ControlFlow;
-
-const NAME_LEN_MAX: u32 = 255;
 
 /// Bitmaps up to this length are counted; above, the percentage that is stored is taken.
 const COUNTED_LEN_MAX: u64 = 4 << 20;

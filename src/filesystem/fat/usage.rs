@@ -9,8 +9,8 @@ use crate::filesystem::{
 };
 use std::ops::{ControlFlow, Range};
 
-/// 255 units of UTF-16, each up to 6 bytes: what Linux tells.
-const NAME_LEN_MAX: u32 = 1530;
+/// 255 units of UTF-16, each up to 6 bytes: what Linux tells of FAT and exFAT.
+pub(in super::super) const NAME_LEN_MAX: u32 = 1530;
 
 /// Tables up to this length are counted; above, the number that is stored is taken if
 /// it can be.

@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tintype::base::ReadAt;
 use tintype::filesystem::{
-    BlockCache, Consistency, ExtentPlace, FileExtent, FileSystem, NodeId, OpenOptions, SpaceUsage,
+    BlockCache, CodePage, Consistency, ExtentPlace, FileExtent, FileSystem, NodeId, OpenOptions,
+    SpaceUsage,
 };
 
 /// The longest file of FAT32 in clusters of 512 bytes, which lie backwards: the longest
@@ -418,4 +419,21 @@ fn the_longest_name_of_exfat_is_in_bytes() {
     assert_eq!(names(&*fs, fs.root()).0, [&*name]);
     assert!(find(&*fs, &name).unwrap().is_some());
     assert_eq!(fs.statfs().unwrap().name_len_max, 1530);
+}
+
+/// The label of the boot sector is in the code page of short names, as that of the root
+/// directory is.
+#[test]
+fn a_label_is_in_the_code_page_that_was_asked_for() {
+    needs!("mkfs.fat");
+    let mut image = empty("mkfs.fat -C -F 12 $IMAGE 1440");
+    image[43..54].copy_from_slice(b"\x84\x88\x91\x8A       ");
+    let label = |code_page| {
+        let mut options = OpenOptions::new(BlockCache::new(1 << 20));
+        options.substitutes.code_page = code_page;
+        let fs = tintype::filesystem::open(Arc::new(image.clone()), &options).unwrap();
+        String::from_utf8(fs.summary().label.clone()).unwrap()
+    };
+    assert_eq!(label(CodePage::Cyrillic), "\u{414}\u{418}\u{421}\u{41A}");
+    assert_eq!(label(CodePage::UnitedStates), "\u{E4}\u{EA}\u{E6}\u{E8}");
 }

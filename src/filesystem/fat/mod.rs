@@ -108,7 +108,8 @@ pub fn open(image: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Fat> {
         let expected = "a cluster of the volume";
         return Err(Error::corrupt("root cluster", 0, expected, first));
     }
-    let summary = summarize(&reader, &superblock, &table)?;
+    let page = options.substitutes.code_page;
+    let summary = summarize(&reader, &superblock, &table, page)?;
     let (data_offset, cluster_log) = (superblock.data_offset, superblock.cluster_log);
     let mut fat = Fat {
         summary,
@@ -128,7 +129,12 @@ pub fn open(image: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Fat> {
     Ok(fat)
 }
 
-fn summarize(reader: &BlockReader, superblock: &Superblock, table: &Table) -> Result<Summary> {
+fn summarize(
+    reader: &BlockReader,
+    superblock: &Superblock,
+    table: &Table,
+    page: CodePage,
+) -> Result<Summary> {
     let mut warnings = vec![];
     if superblock.len > reader.len() {
         warnings.push(format!(
@@ -155,7 +161,7 @@ fn summarize(reader: &BlockReader, superblock: &Superblock, table: &Table) -> Re
     let serial = superblock.serial;
     Ok(Summary {
         format,
-        label: superblock.label(),
+        label: superblock.label(page),
         uuid: serial.map(|serial| format!("{:04X}-{:04X}", serial >> 16, serial & 0xFFFF)),
         fs_block_len: 1_u32.wrapping_shl(superblock.cluster_log),
         len: superblock.len,

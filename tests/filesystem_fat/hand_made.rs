@@ -401,6 +401,50 @@ fn the_links_of_a_large_directory_of_exfat_are_counted_once() {
     assert_eq!((root.size, root.link_count), (exfat.cluster_len, 5));
 }
 
+/// Linux never changes the percentage that a volume stores: one that it filled says 0.
+#[test]
+fn free_space_of_a_large_exfat_is_counted() {
+    needs!("mkfs.exfat");
+    const CLUSTERS: u32 = 70_000_003;
+    const FAT_SECTORS: u32 = (CLUSTERS + 2).div_ceil(128);
+    let base = empty_exfat();
+    let bitmap_len = u64::from(CLUSTERS.div_ceil(8));
+    let bitmap_clusters = bitmap_len.div_ceil(4096) as u32;
+    let (fat, heap) = (64 * 512, (64 + u64::from(FAT_SECTORS)) * 512);
+    let mut image = Pages::new(heap + (u64::from(bitmap_clusters) + 10) * 4096);
+    image.write(0, &base[..12 * 512]);
+    image.write(72, &(1_u64 << 40).to_le_bytes());
+    for (place, value) in [
+        (80, 64),
+        (84, FAT_SECTORS),
+        (88, 64 + FAT_SECTORS),
+        (92, CLUSTERS),
+        (96, 2),
+    ] {
+        image.write(place, &value.to_le_bytes());
+    }
+    image.write(112, &[0]);
+    reseal_boot(&mut image);
+    // The root directory in cluster 2, the bitmap in those behind it.
+    let mut table = vec![0, 0, u32::MAX];
+    table.extend(4..3 + bitmap_clusters);
+    table.push(u32::MAX);
+    let table: Vec<u8> = table.iter().flat_map(|next| next.to_le_bytes()).collect();
+    image.write(fat, &table);
+    let mut entry = [0; 32];
+    entry[0] = 0x81;
+    entry[20] = 3;
+    entry[24..].copy_from_slice(&bitmap_len.to_le_bytes());
+    image.write(heap, &entry);
+    let bitmap = heap + 4096;
+    image.write(bitmap + 70_000, &[0b0110_0001, 0xFF]);
+    // Three clusters, and five bits of none.
+    image.write(bitmap + bitmap_len - 1, &[0b1111_1010]);
+    let usage = open(Arc::new(image)).expect("opened").statfs().unwrap();
+    assert_eq!(usage.block_count, u64::from(CLUSTERS));
+    assert_eq!(usage.free_block_count, u64::from(CLUSTERS) - 3 - 8 - 1);
+}
+
 /// 255 units of UTF-16 are up to 765 bytes; Linux tells 1,530 for both formats.
 #[test]
 fn the_longest_name_of_exfat_is_in_bytes() {

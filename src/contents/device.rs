@@ -114,7 +114,12 @@ impl Device {
         Ok(None)
     }
 
-    fn is(&self, volume: &Volume) -> Result<bool> {
+    /// Tells whether `volume` is this device.
+    ///
+    /// # Errors
+    ///
+    /// Io if reading the image fails.
+    pub(super) fn is(&self, volume: &Volume) -> Result<bool> {
         let partition = volume.partition();
         let is_volume =
             partition.is_some_and(|found| found.partition_type == PartitionType::LogicalVolume);

@@ -61,8 +61,8 @@ pub(super) struct Line {
     pub(super) place: Vec<u8>,
     /// The type of the file system.
     pub(super) format: Vec<u8>,
-    /// The options.
-    pub(super) options: Vec<Vec<u8>>,
+    /// The options, in one piece: there may be half a million.
+    pub(super) options: Vec<u8>,
 }
 
 impl Line {
@@ -78,17 +78,22 @@ impl Line {
             || self.has(b"_netdev") && !self.source.starts_with(b"/dev/")
     }
 
+    /// Returns the options one after the other.
+    pub(super) fn options(&self) -> impl Iterator<Item = &[u8]> {
+        let options = self.options.split(|byte| *byte == b',');
+        options.filter(|option| !option.is_empty())
+    }
+
     /// Tells whether an option is there.
     pub(super) fn has(&self, option: &[u8]) -> bool {
-        self.options.iter().any(|found| found == option)
+        self.options().any(|found| found == option)
     }
 
     /// Returns the value of the last `name=value` among the options.
     pub(super) fn value(&self, name: &[u8]) -> Option<&[u8]> {
-        self.options
-            .iter()
-            .rev()
-            .find_map(|option| option.strip_prefix(name)?.strip_prefix(b"="))
+        self.options()
+            .filter_map(|option| option.strip_prefix(name)?.strip_prefix(b"="))
+            .last()
     }
 
     /// Returns how deep the place is, to mount what lies above first.
@@ -116,17 +121,14 @@ fn line(text: &[u8]) -> Option<Line> {
     }
     let mut fields = fields(text).into_iter();
     let (source, place, format) = (fields.next()?, fields.next()?, fields.next()?);
-    let options = fields.next().unwrap_or_default();
-    Some(Line {
+    let mut line = Line {
         source,
         place,
         format,
-        options: options
-            .split(|byte| *byte == b',')
-            .filter(|option| !option.is_empty())
-            .map(<[u8]>::to_vec)
-            .collect(),
-    })
+        options: fields.next().unwrap_or_default(),
+    };
+    line.options.shrink_to_fit();
+    Some(line)
 }
 
 /// Splits at blanks outside of quotes, and takes quotes and escapes away.

@@ -4,8 +4,9 @@
 use super::*;
 use crate::base::ByteLen;
 use crate::filesystem::{BlockCache, DirCursor, Name, NodeId};
-use memory::{Content, Memory, directory, file, link};
+use memory::{Asked, Content, Memory, directory, file, link};
 use std::ops::ControlFlow;
+use std::sync::atomic::Ordering;
 
 mod memory;
 
@@ -218,4 +219,60 @@ fn a_medium_that_fails_is_asked_again() {
     assert_eq!(contents.assembly().unwrap_err().kind(), ErrorKind::Io);
     medium.0.store(false, std::sync::atomic::Ordering::Relaxed);
     assert!(contents.assembly().is_ok());
+}
+
+/// Forty links of 1,600 components each, and a table that asks for them again and again:
+/// at first that was 30,000 look-ups for each of 4,096 lines.
+#[test]
+fn a_table_of_endless_paths_ends_soon() {
+    let table = format!("LABEL=root / m\n{}", "LABEL=srv /l0 m\n".repeat(60));
+    let mut root = Memory::new("root")
+        .with("etc/fstab", file(&table))
+        .with("d", directory());
+    for number in 0..40 {
+        let target = format!("{}l{}", "d/../".repeat(800), number + 1);
+        root = root.with(&format!("l{number}"), link(&target));
+    }
+    let asked = Arc::clone(&root.asked);
+    let assembly = assemble(vec![root, Memory::new("srv")]);
+    assert_eq!(assembly.unplaced().len(), 60);
+    let lookups = asked.lookups.load(Ordering::Relaxed);
+    assert!(lookups < 50_000, "{lookups} look-ups");
+}
+
+/// A list of users is read once, not for each of the 100,000 names in one line.
+#[test]
+fn owners_without_end_are_found_in_one_reading() {
+    let options = "uid=nobody,".repeat(20_000);
+    let table = format!("LABEL=root / m\nLABEL=shared /shared vfat {options}uid=ada\n");
+    let root = Memory::new("root")
+        .with("etc/fstab", file(&table))
+        .with("etc/passwd", file("root:x:0:0\nada:x:1815:1815\n"))
+        .with("shared", directory());
+    let asked = Arc::clone(&root.asked);
+    let mut shared = Memory::new("shared");
+    shared.summary.format = "fat32";
+    let assembly = assemble(vec![root, shared]);
+    // It is opened again for its owner, and its image is no FAT.
+    assert!(assembly.unplaced()[0].reason.contains("no file system"));
+    let reads = asked.reads.load(Ordering::Relaxed);
+    assert!(reads < 10, "{reads} reads");
+}
+
+/// Many systems, each with a table of nothing but roots: each is asked whether it is one
+/// of its own, and not all about all.
+#[test]
+fn tables_of_many_systems_are_compared_with_their_own() {
+    const COUNT: usize = 50;
+    let table = "LABEL=nowhere / m\n".repeat(1000);
+    let asked: Arc<Asked> = Arc::default();
+    let systems = (0..COUNT).map(|number| {
+        let mut system = Memory::new(&number.to_string()).with("etc/fstab", file(&table));
+        system.asked = Arc::clone(&asked);
+        system
+    });
+    let assembly = assemble(systems.collect());
+    assert!(assembly.view().is_some());
+    let summaries = asked.summaries.load(Ordering::Relaxed);
+    assert!(summaries < 100_000, "{summaries} comparisons");
 }

@@ -8,6 +8,8 @@ use crate::filesystem::{
 };
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(super) enum Content {
     Directory(BTreeMap<Vec<u8>, u64>),
@@ -15,10 +17,19 @@ pub(super) enum Content {
     Link(Vec<u8>),
 }
 
+/// What a file system was asked.
+#[derive(Default)]
+pub(super) struct Asked {
+    pub(super) lookups: AtomicU64,
+    pub(super) reads: AtomicU64,
+    pub(super) summaries: AtomicU64,
+}
+
 /// A file system in memory; the root is node 2, as in ext.
 pub(super) struct Memory {
     nodes: BTreeMap<u64, Content>,
     pub(super) summary: Summary,
+    pub(super) asked: Arc<Asked>,
 }
 
 impl Memory {
@@ -35,6 +46,7 @@ impl Memory {
                 consistency: Consistency::Clean,
                 warnings: vec![],
             },
+            asked: Arc::default(),
         }
     }
 
@@ -69,6 +81,7 @@ impl Memory {
 
 impl FileSystem for Memory {
     fn summary(&self) -> &Summary {
+        self.asked.summaries.fetch_add(1, Ordering::Relaxed);
         &self.summary
     }
 
@@ -77,6 +90,7 @@ impl FileSystem for Memory {
     }
 
     fn lookup(&self, directory: NodeId, name: Name<'_>) -> Result<Option<NodeId>> {
+        self.asked.lookups.fetch_add(1, Ordering::Relaxed);
         match self.get(directory)? {
             Content::Directory(names) => Ok(names.get(name.bytes()).copied().map(NodeId::new)),
             _ => Err(Error::WrongType {
@@ -137,6 +151,7 @@ impl FileSystem for Memory {
     }
 
     fn read_at(&self, node: NodeId, offset: u64, target: &mut [u8]) -> Result<usize> {
+        self.asked.reads.fetch_add(1, Ordering::Relaxed);
         let Content::File(bytes) = self.get(node)? else {
             panic!("only files are read here");
         };

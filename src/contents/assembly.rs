@@ -279,10 +279,10 @@ impl Building<'_> {
         if line.is_remote() {
             return Err(missing("its content, which is on another machine"));
         }
-        if line.has(b"noauto") {
+        if line.is_manual() {
             return Err(Error::unsupported("it is not mounted by itself (noauto)"));
         }
-        if line.has(b"bind") || line.has(b"rbind") {
+        if line.is_bind() {
             return Err(Error::unsupported("bind mounts"));
         }
         let device = Device::parse(&line.source);

@@ -221,6 +221,41 @@ fn a_medium_that_fails_is_asked_again() {
     assert!(contents.assembly().is_ok());
 }
 
+/// What systemd mounts at the first look, and disks that need a network, are there while
+/// the machine runs; of bind mounts it is said that they are not shown.
+#[test]
+fn options_that_say_when_and_what() {
+    let table = "LABEL=root / m\nLABEL=srv /auto m noauto,x-systemd.automount\n\
+                 LABEL=srv /net m defaults,_netdev,nofail\n/auto /bound none bind\n\
+                 /dev/loop0 /loop m _netdev\nsrv:/x /far m _netdev\nLABEL= /empty m\n";
+    let mut root = Memory::new("root").with("etc/fstab", file(table));
+    for place in ["auto", "net", "bound", "loop", "far", "empty"] {
+        root = root.with(place, directory());
+    }
+    let srv = Memory::new("srv").with("web", file("on srv"));
+    let assembly = assemble(vec![Memory::new(""), root, srv]);
+    let view = assembly.view().unwrap();
+    assert_eq!(text_at(view, "/auto/web").as_deref(), Some("on srv"));
+    assert_eq!(text_at(view, "/net/web").as_deref(), Some("on srv"));
+    let left: Vec<(&str, &str)> = assembly
+        .unplaced()
+        .iter()
+        .map(|line| (line.path.as_str(), line.reason.as_str()))
+        .collect();
+    assert_eq!(
+        left,
+        [
+            ("/bound", "feature not supported: bind mounts"),
+            ("/loop", "not found: a device of this name"),
+            (
+                "/far",
+                "not found: its content, which is on another machine"
+            ),
+            ("/empty", "not found: a device of this name"),
+        ]
+    );
+}
+
 /// Forty links of 1,600 components each, and a table that asks for them again and again:
 /// at first that was 30,000 look-ups for each of 4,096 lines.
 #[test]

@@ -3,6 +3,7 @@
 
 use super::device::Device;
 use super::fstab::{self, Line};
+use super::operating_system::{RELEASE_FILES, WINDOWS_FOLDERS};
 use super::owners::{self, List, Numbers};
 use super::path::{Follow, Steps};
 use super::view::{View, ViewNode};
@@ -15,14 +16,8 @@ use std::sync::Arc;
 /// the default one (Debian, Ubuntu, Fedora).
 const ROOT_SUBVOLUMES: [&[u8]; 3] = [b"@", b"@rootfs", b"root"];
 
-/// Files that a system has, in the order of how sure they are.
-const SYSTEM_FILES: [&[u8]; 5] = [
-    b"etc/os-release",
-    b"usr/lib/os-release",
-    b"Windows/System32",
-    b"WINDOWS/system32",
-    b"sbin/init",
-];
+/// What every other system has.
+const INIT: &[u8] = b"sbin/init";
 
 /// A line of fstab that nothing could be shown for.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -216,7 +211,8 @@ fn is_own_root(table: &[Line], volume: &Volume) -> Result<bool> {
 
 /// Chooses by what a system has, and else by size.
 fn without_fstab(candidates: &[Candidate]) -> Result<(&Candidate, &'static str)> {
-    for path in SYSTEM_FILES {
+    let paths = RELEASE_FILES.iter().chain(&WINDOWS_FOLDERS).chain([&INIT]);
+    for path in paths {
         for candidate in candidates {
             let view = View::plain(Arc::clone(&candidate.file_system), candidate.root);
             match view.walk(path, Follow::Yes) {

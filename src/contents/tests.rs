@@ -256,6 +256,20 @@ fn options_that_say_when_and_what() {
     );
 }
 
+#[test]
+fn every_folder_that_windows_was_in_is_a_system() {
+    for folder in ["Windows/System32", "WINDOWS/system32", "WINNT/system32"] {
+        let mut data = Memory::new("data");
+        data.summary.len = 2 << 20;
+        let system = Memory::new("c").with(&format!("{folder}/ntdll"), file("code"));
+        let assembly = assemble(vec![data, system]);
+        let view = assembly.view().unwrap();
+        assert!(text_at(view, &format!("{folder}/ntdll")).is_some());
+        let found = OperatingSystem::of(view).unwrap();
+        assert_eq!(found.expect(folder).id, "windows");
+    }
+}
+
 /// Forty links of 1,600 components each, and a table that asks for them again and again:
 /// at first that was 30,000 look-ups for each of 4,096 lines.
 #[test]

@@ -196,6 +196,17 @@ fn free_space_is_counted() {
     assert_eq!(usage(&image), before);
 }
 
+/// What is stored may be old, of a volume that is in use most of all.
+#[test]
+fn free_space_of_a_large_fat32_is_counted() {
+    let mut disk = LongChain::new();
+    for (place, value) in [(0, 0x4161_5252_u32), (484, 0x6141_7272), (488, 7)] {
+        disk.front[512 + place..][..4].copy_from_slice(&value.to_le_bytes());
+    }
+    let usage = open(Arc::new(disk)).expect("opened").statfs().unwrap();
+    assert_eq!(usage.free_block_count, 999);
+}
+
 fn extents_of(fs: &dyn FileSystem, node: NodeId) -> Vec<FileExtent> {
     let mut extents = vec![];
     fs.extents(node, 0, &mut |extent| {

@@ -3,8 +3,9 @@
 
 use super::device::Device;
 use super::fstab::{self, Line};
-use super::owners;
-use super::path::Follow;
+use super::operating_system::{RELEASE_FILES, WINDOWS_FOLDERS};
+use super::owners::{self, List, Numbers};
+use super::path::{Follow, Steps};
 use super::view::{View, ViewNode};
 use super::volume::Volume;
 use super::{Error, ErrorKind, Result};
@@ -15,14 +16,8 @@ use std::sync::Arc;
 /// the default one (Debian, Ubuntu, Fedora).
 const ROOT_SUBVOLUMES: [&[u8]; 3] = [b"@", b"@rootfs", b"root"];
 
-/// Files that a system has, in the order of how sure they are.
-const SYSTEM_FILES: [&[u8]; 5] = [
-    b"etc/os-release",
-    b"usr/lib/os-release",
-    b"Windows/System32",
-    b"WINDOWS/system32",
-    b"sbin/init",
-];
+/// What every other system has.
+const INIT: &[u8] = b"sbin/init";
 
 /// A line of fstab that nothing could be shown for.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -51,12 +46,15 @@ pub struct Assembly {
     pub(super) note: Option<String>,
 }
 
-/// A file system that could be the root.
+/// A file system that could be the root. Tables are read again of the one that is: all
+/// of a thousand volumes could take gigabytes.
 struct Candidate {
     volume: Arc<Volume>,
     file_system: Arc<dyn FileSystem>,
     root: NodeId,
-    fstab: Option<Vec<Line>>,
+    has_fstab: bool,
+    /// Its table names itself as what is mounted on `/`.
+    is_own_root: bool,
 }
 
 impl Assembly {
@@ -73,7 +71,7 @@ impl Assembly {
     /// Finds the root and mounts the rest on it.
     pub(super) fn of(volumes: &[Arc<Volume>]) -> Result<Self> {
         let candidates = candidates(volumes)?;
-        let (root, note) = choose(&candidates, volumes)?;
+        let (root, note) = choose(&candidates)?;
         let Some(root) = root else {
             return Ok(Self {
                 view: None,
@@ -91,10 +89,13 @@ impl Assembly {
                 path: b"/".to_vec(),
             }],
             unplaced: vec![],
+            steps: Steps::default(),
+            users: None,
+            groups: None,
         };
-        let mut lines: Vec<&Line> = root.fstab.iter().flatten().collect();
-        lines.sort_by_key(|line| line.depth());
-        for line in lines {
+        let mut lines = table_in(&root.file_system, root.root)?.unwrap_or_default();
+        lines.sort_by_key(Line::depth);
+        for line in &lines {
             building.place(line)?;
         }
         Ok(Self {
@@ -123,7 +124,8 @@ fn candidates(volumes: &[Arc<Volume>]) -> Result<Vec<Candidate>> {
             volume: Arc::clone(volume),
             file_system,
             root,
-            fstab,
+            has_fstab: fstab.is_some(),
+            is_own_root: is_own_root(&fstab.unwrap_or_default(), volume)?,
         });
     }
     Ok(found)
@@ -139,12 +141,18 @@ fn root_with_fstab(file_system: &Arc<dyn FileSystem>) -> Result<(NodeId, Option<
         roots.extend(View::root_like(file_system, &selector)?);
     }
     for root in roots {
-        let view = View::plain(Arc::clone(file_system), root);
-        if let Some(bytes) = view.read_small(b"etc/fstab", fstab::FSTAB_LEN_MAX)? {
-            return Ok((root, Some(fstab::parse(&bytes))));
+        if let Some(lines) = table_in(file_system, root)? {
+            return Ok((root, Some(lines)));
         }
     }
     Ok((default, None))
+}
+
+/// Returns the table of a file system, seen from `root`.
+fn table_in(file_system: &Arc<dyn FileSystem>, root: NodeId) -> Result<Option<Vec<Line>>> {
+    let view = View::plain(Arc::clone(file_system), root);
+    let bytes = view.read_small(b"etc/fstab", fstab::FSTAB_LEN_MAX)?;
+    Ok(bytes.map(|bytes| fstab::parse(&bytes)))
 }
 
 /// Returns the root that the table of a file system asks for, with the table that is
@@ -162,33 +170,23 @@ fn own_root(
         RootSelector::Default => None,
         selector => View::root_like(file_system, &selector)?,
     };
-    if let Some(other) = asked_for.filter(|other| *other != root) {
-        let view = View::plain(Arc::clone(file_system), other);
-        if let Some(bytes) = view.read_small(b"etc/fstab", fstab::FSTAB_LEN_MAX)? {
-            return Ok((other, Some(fstab::parse(&bytes))));
-        }
+    if let Some(other) = asked_for.filter(|other| *other != root)
+        && let Some(lines) = table_in(file_system, other)?
+    {
+        return Ok((other, Some(lines)));
     }
     Ok((root, Some(fstab)))
 }
 
 /// Returns the root, and what a person should know about the choice.
-fn choose<'a>(
-    candidates: &'a [Candidate],
-    volumes: &[Arc<Volume>],
-) -> Result<(Option<&'a Candidate>, Option<String>)> {
-    let mut with_fstab = candidates
-        .iter()
-        .filter(|candidate| candidate.fstab.is_some());
+fn choose(candidates: &[Candidate]) -> Result<(Option<&Candidate>, Option<String>)> {
+    let mut with_fstab = candidates.iter().filter(|candidate| candidate.has_fstab);
     if let Some(first) = with_fstab.next() {
         let note = "more than one file system has /etc/fstab; the first one that names \
                     itself as the root is shown";
         let others = with_fstab.count();
-        for candidate in candidates {
-            if is_own_root(candidate, volumes)? {
-                return Ok((Some(candidate), (others > 0).then(|| note.to_owned())));
-            }
-        }
-        return Ok((Some(first), (others > 0).then(|| note.to_owned())));
+        let own = candidates.iter().find(|candidate| candidate.is_own_root);
+        return Ok((own.or(Some(first)), (others > 0).then(|| note.to_owned())));
     }
     match candidates {
         [] => Ok((None, None)),
@@ -202,13 +200,9 @@ fn choose<'a>(
 }
 
 /// Tells whether the table of a file system names itself as what is mounted on `/`.
-fn is_own_root(candidate: &Candidate, volumes: &[Arc<Volume>]) -> Result<bool> {
-    let Some(lines) = &candidate.fstab else {
-        return Ok(false);
-    };
-    for line in lines.iter().filter(|line| line.place == b"/") {
-        let found = Device::parse(&line.source).find(volumes)?;
-        if found.is_some_and(|found| Arc::ptr_eq(found, &candidate.volume)) {
+fn is_own_root(table: &[Line], volume: &Volume) -> Result<bool> {
+    for line in table.iter().filter(|line| line.place == b"/") {
+        if Device::parse(&line.source).is(volume)? {
             return Ok(true);
         }
     }
@@ -217,7 +211,8 @@ fn is_own_root(candidate: &Candidate, volumes: &[Arc<Volume>]) -> Result<bool> {
 
 /// Chooses by what a system has, and else by size.
 fn without_fstab(candidates: &[Candidate]) -> Result<(&Candidate, &'static str)> {
-    for path in SYSTEM_FILES {
+    let paths = RELEASE_FILES.iter().chain(&WINDOWS_FOLDERS).chain([&INIT]);
+    for path in paths {
         for candidate in candidates {
             let view = View::plain(Arc::clone(&candidate.file_system), candidate.root);
             match view.walk(path, Follow::Yes) {
@@ -241,6 +236,11 @@ struct Building<'a> {
     view: View,
     placed: Vec<Placed>,
     unplaced: Vec<Unplaced>,
+    /// What the paths of all lines may still lead through.
+    steps: Steps,
+    /// The machine's own users and groups, when they are asked for.
+    users: Option<Numbers>,
+    groups: Option<Numbers>,
 }
 
 impl Building<'_> {
@@ -275,10 +275,10 @@ impl Building<'_> {
         if line.is_remote() {
             return Err(missing("its content, which is on another machine"));
         }
-        if line.has(b"noauto") {
+        if line.is_manual() {
             return Err(Error::unsupported("it is not mounted by itself (noauto)"));
         }
-        if line.has(b"bind") || line.has(b"rbind") {
+        if line.is_bind() {
             return Err(Error::unsupported("bind mounts"));
         }
         let device = Device::parse(&line.source);
@@ -288,29 +288,55 @@ impl Building<'_> {
             (None, Device::Unknown) => return Err(missing("a device of this name")),
             (None, _) => return Err(missing("the device in this image")),
         };
-        let file_system = self.open(&volume, line)?;
-        let root = file_system.root_of(&selector(line)?)?;
-        let on = self.view.walk(&line.place, Follow::Yes)?;
+        let file_system = volume.file_system()?;
+        let selector = selector(line)?;
+        let _ = file_system.root_of(&selector)?;
+        let on = self
+            .view
+            .walk_within(&line.place, Follow::Yes, &mut self.steps)?;
         self.expect_directory(on)?;
+        // Only now is it opened, perhaps once more, and owners are looked for.
+        let _ = self.view.next_mount()?;
+        let file_system = self.open(file_system, &volume, line)?;
+        let root = file_system.root_of(&selector)?;
         self.view.mount(on, file_system, root)?;
+        if line.place.starts_with(b"/etc") {
+            (self.users, self.groups) = (None, None);
+        }
         Ok(volume)
     }
 
-    /// Opens what a line mounts, with the owner and modes that its options ask for.
-    fn open(&self, volume: &Volume, line: &Line) -> Result<Arc<dyn FileSystem>> {
-        let file_system = volume.file_system()?;
+    /// Opens what a line mounts once more if its options ask for other owners or modes.
+    fn open(
+        &mut self,
+        file_system: Arc<dyn FileSystem>,
+        volume: &Volume,
+        line: &Line,
+    ) -> Result<Arc<dyn FileSystem>> {
         if !owners::are_missing_in(file_system.summary().format) {
             return Ok(file_system);
         }
         let usual = volume.substitutes();
         let wanted = owners::substitutes(line, usual, &mut |list, name| {
-            let table = self.view.read_small(list.path(), owners::TABLE_LEN_MAX)?;
-            Ok(table.and_then(|table| owners::number_of(&table, name)))
+            Ok(self.numbers(list)?.of(name))
         })?;
         match wanted == *usual {
             true => Ok(file_system),
             false => volume.file_system_with(wanted),
         }
+    }
+
+    /// Returns the users or groups of the machine.
+    fn numbers(&mut self, list: List) -> Result<&Numbers> {
+        let known = match list {
+            List::Users => &mut self.users,
+            List::Groups => &mut self.groups,
+        };
+        if known.is_none() {
+            let table = self.view.read_small(list.path(), owners::TABLE_LEN_MAX)?;
+            *known = Some(Numbers::parse(&table.unwrap_or_default()));
+        }
+        Ok(known.get_or_insert_default())
     }
 
     fn expect_directory(&self, on: ViewNode) -> Result<()> {

@@ -36,6 +36,8 @@ impl Device {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         if let Some((key, value)) = split_once(source, b'=') {
             return match key {
+                // What has no name is not meant by one that is empty.
+                _ if value.is_empty() => Self::Unknown,
                 b"UUID" => Self::Uuid(text(value)),
                 b"LABEL" => Self::Label(value.to_vec()),
                 b"PARTUUID" => Self::PartitionUuid(text(value)),
@@ -63,6 +65,7 @@ impl Device {
         let value = unescape(value);
         let text = || String::from_utf8_lossy(&value).into_owned();
         Some(match kind {
+            _ if value.is_empty() => Self::Unknown,
             b"by-uuid" => Self::Uuid(text()),
             b"by-label" => Self::Label(value),
             b"by-partuuid" => Self::PartitionUuid(text()),
@@ -114,7 +117,12 @@ impl Device {
         Ok(None)
     }
 
-    fn is(&self, volume: &Volume) -> Result<bool> {
+    /// Tells whether `volume` is this device.
+    ///
+    /// # Errors
+    ///
+    /// Io if reading the image fails.
+    pub(super) fn is(&self, volume: &Volume) -> Result<bool> {
         let partition = volume.partition();
         let is_volume =
             partition.is_some_and(|found| found.partition_type == PartitionType::LogicalVolume);
@@ -217,6 +225,11 @@ mod tests {
             ("/dev/sdb1", Device::OtherDisk),
             ("/dev/sda99999999999", Device::Unknown),
             ("tmpfs", Device::Unknown),
+            // Not every volume that has none.
+            ("UUID=", Device::Unknown),
+            ("LABEL=", Device::Unknown),
+            ("PARTLABEL=", Device::Unknown),
+            ("/dev/disk/by-partlabel/", Device::Unknown),
         ];
         for (source, device) in cases {
             assert_eq!(Device::parse(source.as_bytes()), *device, "{source}");

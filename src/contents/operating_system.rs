@@ -5,6 +5,13 @@
 use super::view::View;
 use super::{Follow, Result};
 
+/// Where a system says what it is.
+pub(super) const RELEASE_FILES: [&[u8]; 2] = [b"etc/os-release", b"usr/lib/os-release"];
+
+/// Folders that every Windows has one of: since Vista, XP and 2003, NT and 2000.
+pub(super) const WINDOWS_FOLDERS: [&[u8]; 3] =
+    [b"Windows/System32", b"WINDOWS/system32", b"WINNT/system32"];
+
 const LEN_MAX: usize = 64 << 10;
 const VALUE_LEN_MAX: usize = 256;
 
@@ -26,12 +33,12 @@ impl OperatingSystem {
     ///
     /// Io if reading the image fails.
     pub(super) fn of(view: &View) -> Result<Option<Self>> {
-        for path in [&b"etc/os-release"[..], b"usr/lib/os-release"] {
+        for path in RELEASE_FILES {
             if let Some(bytes) = view.read_small(path, LEN_MAX)? {
                 return Ok(Some(Self::parse(&bytes)));
             }
         }
-        for path in [&b"Windows/System32"[..], b"WINDOWS/system32"] {
+        for path in WINDOWS_FOLDERS {
             match view.walk(path, Follow::Yes) {
                 Ok(_) => {
                     return Ok(Some(Self {

@@ -6,6 +6,7 @@
 use super::Result;
 use super::fstab::Line;
 use crate::filesystem::Substitutes;
+use std::collections::HashMap;
 
 /// Bytes of a list of users or groups that are looked at.
 pub(super) const TABLE_LEN_MAX: usize = 1 << 20;
@@ -50,7 +51,7 @@ pub(super) fn substitutes(
     find: &mut Finder<'_>,
 ) -> Result<Substitutes> {
     let mut wanted = *usual;
-    for option in &line.options {
+    for option in line.options() {
         let mut parts = option.splitn(2, |byte| *byte == b'=');
         let (Some(name), Some(value)) = (parts.next(), parts.next()) else {
             continue;
@@ -86,12 +87,31 @@ fn mask(value: &[u8]) -> Option<u16> {
     Some(bits & PERMISSIONS)
 }
 
-/// Returns the number of a name in the text of a list: the third of its fields.
-pub(super) fn number_of(table: &[u8], name: &[u8]) -> Option<u32> {
-    let mut lines = table.split(|byte| *byte == b'\n');
-    let line = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(b":"))?;
-    let number = line.split(|byte| *byte == b':').nth(1)?;
-    std::str::from_utf8(number).ok()?.parse().ok()
+/// The numbers of a list by their names: a line of fstab may ask for 100,000 of them.
+#[derive(Debug, Default)]
+pub(super) struct Numbers(HashMap<Vec<u8>, Option<u32>>);
+
+impl Numbers {
+    /// Reads the text of a list: the third field of a line is the number of the first, and
+    /// of lines with one name the first counts.
+    pub(super) fn parse(table: &[u8]) -> Self {
+        let mut numbers = HashMap::new();
+        for line in table.split(|byte| *byte == b'\n') {
+            let mut fields = line.split(|byte| *byte == b':');
+            let name = fields.next().unwrap_or_default();
+            let number = fields.nth(1).and_then(|number| {
+                let number = std::str::from_utf8(number).ok()?;
+                number.parse().ok()
+            });
+            numbers.entry(name.to_vec()).or_insert(number);
+        }
+        Self(numbers)
+    }
+
+    /// Returns the number of a name.
+    pub(super) fn of(&self, name: &[u8]) -> Option<u32> {
+        self.0.get(name).copied().flatten()
+    }
 }
 
 #[cfg(test)]
@@ -103,8 +123,8 @@ mod tests {
         let lines = fstab::parse(format!("LABEL=x /x vfat {options}").as_bytes());
         let users = b"root:x:0:0::/:/bin/sh\nada:x:1815:100::/:\n";
         let mut find = |list, name: &[u8]| match list {
-            List::Users => Ok(number_of(users, name)),
-            List::Groups => Ok(number_of(b"disk:x:6:ada\nwheel:*:10:\n", name)),
+            List::Users => Ok(Numbers::parse(users).of(name)),
+            List::Groups => Ok(Numbers::parse(b"disk:x:6:ada\nwheel:*:10:\n").of(name)),
         };
         let usual = Substitutes {
             user: 7,
@@ -140,7 +160,9 @@ mod tests {
     #[test]
     fn lists_that_are_none_have_no_names() {
         for table in [&b""[..], b"ada", b"ada:x", b"ada:x:y:", b"adam:x:7:\n:x:8:"] {
-            assert_eq!(number_of(table, b"ada"), None);
+            assert_eq!(Numbers::parse(table).of(b"ada"), None);
         }
+        let twice = Numbers::parse(b"ada:x:1:\nada:x:2:\nbob:x::\nbob:x:3:");
+        assert_eq!((twice.of(b"ada"), twice.of(b"bob")), (Some(1), None));
     }
 }

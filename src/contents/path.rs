@@ -8,9 +8,19 @@ use crate::filesystem::{FileType, Name};
 /// Links that one path may lead through, as Linux has it (`MAXSYMLINKS`).
 pub const SYMLINK_COUNT_MAX: usize = 40;
 
-/// Components that one path may have, links included: what 40 targets of 4,095 bytes
-/// could add, bounded far below.
+/// Components that one path may have, or all of a table, links included: what 40 targets
+/// of 4,095 bytes could add, bounded far below.
 const COMPONENT_COUNT_MAX: usize = 16_384;
+
+/// Components that paths may still lead through.
+#[derive(Debug)]
+pub(super) struct Steps(usize);
+
+impl Default for Steps {
+    fn default() -> Self {
+        Self(COMPONENT_COUNT_MAX)
+    }
+}
 
 /// What to do when the last component is a symbolic link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,14 +32,15 @@ pub enum Follow {
 }
 
 /// Pushes the components of `path` so that the first is popped first.
-fn push_components(pending: &mut Vec<Vec<u8>>, path: &[u8]) -> Result<()> {
+fn push_components(pending: &mut Vec<Vec<u8>>, path: &[u8], steps: &mut Steps) -> Result<()> {
     let components = path
         .split(|byte| *byte == b'/')
         .filter(|component| !component.is_empty());
+    let Some(left) = steps.0.checked_sub(components.clone().count()) else {
+        return Err(Error::unsupported("paths of more than 16,384 components"));
+    };
+    steps.0 = left;
     pending.extend(components.rev().map(<[u8]>::to_vec));
-    if pending.len() > COMPONENT_COUNT_MAX {
-        return Err(Error::unsupported("a path of more than 16,384 components"));
-    }
     Ok(())
 }
 
@@ -48,8 +59,22 @@ impl View {
     /// NotFound if there is none; WrongType if a component is no directory;
     /// Unsupported for a loop of links; otherwise see [`View::lookup`].
     pub fn walk(&self, path: &[u8], follow: Follow) -> Result<ViewNode> {
+        self.walk_within(path, follow, &mut Steps::default())
+    }
+
+    /// As [`View::walk`], where several paths have a number of components together.
+    ///
+    /// # Errors
+    ///
+    /// As [`View::walk`]; Unsupported if there are no more of them.
+    pub(super) fn walk_within(
+        &self,
+        path: &[u8],
+        follow: Follow,
+        steps: &mut Steps,
+    ) -> Result<ViewNode> {
         let mut pending = vec![];
-        push_components(&mut pending, path)?;
+        push_components(&mut pending, path, steps)?;
         let must_be_directory = path.ends_with(b"/");
         // The directories above the current one, for `..`.
         let mut above: Vec<ViewNode> = vec![];
@@ -88,7 +113,7 @@ impl View {
                 current = self.root();
                 above.clear();
             }
-            push_components(&mut pending, &target)?;
+            push_components(&mut pending, &target, steps)?;
         }
         if must_be_directory {
             self.expect_directory(current)?;

@@ -55,6 +55,18 @@ impl View {
         }
     }
 
+    /// Returns the number that the next file system gets.
+    ///
+    /// # Errors
+    ///
+    /// Unsupported if there are too many.
+    pub(super) fn next_mount(&self) -> Result<u16> {
+        u16::try_from(self.mounts.len())
+            .ok()
+            .filter(|number| usize::from(*number) < MOUNT_COUNT_MAX)
+            .ok_or_else(|| Error::unsupported("more than 256 mounts"))
+    }
+
     /// Mounts a file system on a directory of the view.
     ///
     /// # Errors
@@ -66,10 +78,7 @@ impl View {
         file_system: Arc<dyn FileSystem>,
         root: NodeId,
     ) -> Result<()> {
-        let number = u16::try_from(self.mounts.len())
-            .ok()
-            .filter(|number| usize::from(*number) < MOUNT_COUNT_MAX)
-            .ok_or_else(|| Error::unsupported("more than 256 mounts"))?;
+        let number = self.next_mount()?;
         self.mounts.push(Mounted { file_system, root });
         self.covered.insert(on, number);
         Ok(())

@@ -7,9 +7,13 @@ use crate::support::reader::{content, find, names, open};
 use crate::support::{measured, needs};
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tintype::base::ReadAt;
-use tintype::filesystem::{Consistency, ExtentPlace, FileExtent, FileSystem, NodeId, SpaceUsage};
+use tintype::filesystem::{
+    BlockCache, CodePage, Consistency, ExtentPlace, FileExtent, FileSystem, NodeId, OpenOptions,
+    SpaceUsage,
+};
 
 /// The longest file of FAT32 in clusters of 512 bytes, which lie backwards: the longest
 /// chain that there can be, without two that follow each other. Behind the table every
@@ -192,6 +196,17 @@ fn free_space_is_counted() {
     assert_eq!(usage(&image), before);
 }
 
+/// What is stored may be old, of a volume that is in use most of all.
+#[test]
+fn free_space_of_a_large_fat32_is_counted() {
+    let mut disk = LongChain::new();
+    for (place, value) in [(0, 0x4161_5252_u32), (484, 0x6141_7272), (488, 7)] {
+        disk.front[512 + place..][..4].copy_from_slice(&value.to_le_bytes());
+    }
+    let usage = open(Arc::new(disk)).expect("opened").statfs().unwrap();
+    assert_eq!(usage.free_block_count, 999);
+}
+
 fn extents_of(fs: &dyn FileSystem, node: NodeId) -> Vec<FileExtent> {
     let mut extents = vec![];
     fs.extents(node, 0, &mut |extent| {
@@ -320,4 +335,160 @@ fn the_second_table_and_bitmap_of_texfat_count() {
     assert_eq!(fs.statfs().unwrap().free_block_count, 0);
     assert_eq!(fs.summary().consistency, Consistency::Clean);
     assert!(names(&*fs, fs.root()).1.is_ok());
+}
+
+/// Counts what is read.
+struct Counting {
+    image: Pages,
+    read_len: AtomicU64,
+}
+
+impl ReadAt for Counting {
+    fn len(&self) -> u64 {
+        self.image.len()
+    }
+
+    fn read_exact_at(&self, offset: u64, target: &mut [u8]) -> std::io::Result<()> {
+        self.read_len
+            .fetch_add(target.len() as u64, Ordering::Relaxed);
+        self.image.read_exact_at(offset, target)
+    }
+}
+
+/// The links of a directory are counted by reading all of it, but not at every look; of
+/// two with the same clusters only once, and of two that end at different places twice.
+#[test]
+fn the_links_of_a_large_directory_of_exfat_are_counted_once() {
+    needs!("mkfs.exfat");
+    const LEN: u64 = 1 << 20;
+    let base = empty_exfat();
+    let mut exfat = Exfat::new(&base);
+    let inner = |name| {
+        let stream = Stream {
+            is_contiguous: true,
+            first: 0,
+            len: 0,
+            valid_len: 0,
+        };
+        exfat_set(name, 0x10, &stream)
+    };
+    let place = exfat.place_of(100);
+    // Deleted entries between a directory at the front and one at the end.
+    exfat.image.write(place, &[5; LEN as usize]);
+    exfat.image.write(place, &inner("front"));
+    exfat.image.write(place + LEN - 96, &inner("end"));
+    let directory = |name, len| {
+        let stream = Stream {
+            is_contiguous: true,
+            first: 100,
+            len,
+            valid_len: len,
+        };
+        exfat_set(name, 0x10, &stream)
+    };
+    exfat.add(&directory("one", LEN));
+    exfat.add(&directory("same", LEN));
+    exfat.add(&directory("half", LEN / 2));
+    let image = Arc::new(Counting {
+        image: exfat.image,
+        read_len: AtomicU64::new(0),
+    });
+    let options = OpenOptions::new(BlockCache::new(0));
+    let fs = tintype::filesystem::open(Arc::clone(&image) as Arc<dyn ReadAt>, &options).unwrap();
+    let links = |path| {
+        let node = find(&*fs, path).unwrap().expect(path);
+        let before = image.read_len.load(Ordering::Relaxed);
+        let metadata = fs.metadata(node).unwrap();
+        let read = image.read_len.load(Ordering::Relaxed) - before;
+        (metadata.size, metadata.link_count, read >= LEN / 2)
+    };
+    assert_eq!(links("one"), (LEN, 4, true));
+    assert_eq!(links("one"), (LEN, 4, false));
+    assert_eq!(links("same"), (LEN, 4, false));
+    assert_eq!(links("half"), (LEN / 2, 3, true));
+    assert_eq!(links("half"), (LEN / 2, 3, false));
+    assert_eq!(links("one"), (LEN, 4, false));
+    let root = fs.metadata(fs.root()).unwrap();
+    assert_eq!((root.size, root.link_count), (exfat.cluster_len, 5));
+}
+
+/// Linux never changes the percentage that a volume stores: one that it filled says 0.
+#[test]
+fn free_space_of_a_large_exfat_is_counted() {
+    needs!("mkfs.exfat");
+    const CLUSTERS: u32 = 70_000_003;
+    const FAT_SECTORS: u32 = (CLUSTERS + 2).div_ceil(128);
+    let base = empty_exfat();
+    let bitmap_len = u64::from(CLUSTERS.div_ceil(8));
+    let bitmap_clusters = bitmap_len.div_ceil(4096) as u32;
+    let (fat, heap) = (64 * 512, (64 + u64::from(FAT_SECTORS)) * 512);
+    let mut image = Pages::new(heap + (u64::from(bitmap_clusters) + 10) * 4096);
+    image.write(0, &base[..12 * 512]);
+    image.write(72, &(1_u64 << 40).to_le_bytes());
+    for (place, value) in [
+        (80, 64),
+        (84, FAT_SECTORS),
+        (88, 64 + FAT_SECTORS),
+        (92, CLUSTERS),
+        (96, 2),
+    ] {
+        image.write(place, &value.to_le_bytes());
+    }
+    image.write(112, &[0]);
+    reseal_boot(&mut image);
+    // The root directory in cluster 2, the bitmap in those behind it.
+    let mut table = vec![0, 0, u32::MAX];
+    table.extend(4..3 + bitmap_clusters);
+    table.push(u32::MAX);
+    let table: Vec<u8> = table.iter().flat_map(|next| next.to_le_bytes()).collect();
+    image.write(fat, &table);
+    let mut entry = [0; 32];
+    entry[0] = 0x81;
+    entry[20] = 3;
+    entry[24..].copy_from_slice(&bitmap_len.to_le_bytes());
+    image.write(heap, &entry);
+    let bitmap = heap + 4096;
+    image.write(bitmap + 70_000, &[0b0110_0001, 0xFF]);
+    // Three clusters, and five bits of none.
+    image.write(bitmap + bitmap_len - 1, &[0b1111_1010]);
+    let usage = open(Arc::new(image)).expect("opened").statfs().unwrap();
+    assert_eq!(usage.block_count, u64::from(CLUSTERS));
+    assert_eq!(usage.free_block_count, u64::from(CLUSTERS) - 3 - 8 - 1);
+}
+
+/// 255 units of UTF-16 are up to 765 bytes; Linux tells 1,530 for both formats.
+#[test]
+fn the_longest_name_of_exfat_is_in_bytes() {
+    needs!("mkfs.exfat");
+    let base = empty_exfat();
+    let mut exfat = Exfat::new(&base);
+    let name = "\u{4E2D}".repeat(255);
+    let stream = Stream {
+        is_contiguous: true,
+        first: 0,
+        len: 0,
+        valid_len: 0,
+    };
+    exfat.add(&exfat_set(&name, 0x20, &stream));
+    let fs = exfat.open();
+    assert_eq!(names(&*fs, fs.root()).0, [&*name]);
+    assert!(find(&*fs, &name).unwrap().is_some());
+    assert_eq!(fs.statfs().unwrap().name_len_max, 1530);
+}
+
+/// The label of the boot sector is in the code page of short names, as that of the root
+/// directory is.
+#[test]
+fn a_label_is_in_the_code_page_that_was_asked_for() {
+    needs!("mkfs.fat");
+    let mut image = empty("mkfs.fat -C -F 12 $IMAGE 1440");
+    image[43..54].copy_from_slice(b"\x84\x88\x91\x8A       ");
+    let label = |code_page| {
+        let mut options = OpenOptions::new(BlockCache::new(1 << 20));
+        options.substitutes.code_page = code_page;
+        let fs = tintype::filesystem::open(Arc::new(image.clone()), &options).unwrap();
+        String::from_utf8(fs.summary().label.clone()).unwrap()
+    };
+    assert_eq!(label(CodePage::Cyrillic), "\u{414}\u{418}\u{421}\u{41A}");
+    assert_eq!(label(CodePage::UnitedStates), "\u{E4}\u{EA}\u{E6}\u{E8}");
 }

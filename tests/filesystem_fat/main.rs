@@ -3,6 +3,7 @@
 //!
 //! Without those programs, and without root for loop devices, tests say SKIPPED.
 
+mod boot;
 mod build;
 mod damage;
 mod damage_exfat;

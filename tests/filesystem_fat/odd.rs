@@ -2,10 +2,13 @@
 
 use crate::build::{empty, long, root_of, short};
 use crate::driver;
-use crate::support::{Scratch, measured, needs};
+use crate::support::{Rng, Scratch, measured, needs, number_from_env};
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use tintype::filesystem::{BlockCache, CodePage, DirCursor, FileSystem, FileTime, OpenOptions};
+use tintype::filesystem::{
+    BlockCache, CodePage, DirCursor, FileSystem, FileTime, Name, OpenOptions,
+};
 
 /// All bytes of the upper half as short names, with and without the bits for lower
 /// case, and long names that are whole, broken, cut off and without end.
@@ -96,6 +99,51 @@ fn odd_dates() -> Vec<[u8; 32]> {
     slots
 }
 
+/// Sets of long names, most of them spoiled in some way, each before an entry of its own.
+fn random_slots(rng: &mut Rng) -> Vec<[u8; 32]> {
+    const LETTERS: &[u8] = b"abcXYZ ~019-";
+    let mut slots = vec![];
+    for number in 0..600 {
+        let name: [u8; 11] = format!("RND{number:05}TXT").as_bytes().try_into().unwrap();
+        let len = 1 + rng.below(52);
+        let letter = |_| u16::from(LETTERS[rng.below(LETTERS.len() as u64) as usize]);
+        let mut set = long(&(0..len).map(letter).collect::<Vec<u16>>(), &name);
+        for slot in &mut set {
+            if rng.below(5) == 0 {
+                spoil(slot, rng);
+            }
+        }
+        let place = rng.below(set.len() as u64) as usize;
+        match rng.below(10) {
+            0 => set.reverse(),
+            1 => drop(set.remove(place)),
+            2 => set.insert(place, set[place]),
+            3 => set.insert(place, short(b"\xE5ELETED TXT", 0x20, 0, 0)),
+            4 => set.insert(place, short(b"A LABEL    ", 0x08, 0, 0)),
+            _ => {}
+        }
+        slots.extend(set);
+        // Its length tells which one a name finds.
+        slots.push(short(&name, 0x20, 0, number + 1));
+    }
+    slots
+}
+
+/// Changes a slot so that it is no file, ends no directory, and does not begin a name with
+/// nothing: Linux ends a listing at a name without letters.
+fn spoil(slot: &mut [u8; 32], rng: &mut Rng) {
+    match rng.below(8) {
+        0 => slot[0] ^= 0x40,
+        1 => slot[0] = 1 + rng.below(30) as u8,
+        2 => slot[13] ^= 1,
+        3 => slot[11] = [0x1F, 0x2F, 0x3F, 0x4F, 0x08, 0x0E][rng.below(6) as usize],
+        4 => slot[0] = 0xE5,
+        5 => slot[12] = 1,
+        6 => slot[26] = 1,
+        _ => slot[3..5].fill([0, 0xFF][rng.below(2) as usize]),
+    }
+}
+
 /// What the kernel tells about each entry, in its order.
 const LIST_ODD: &str = r#"
 import os, sys
@@ -108,6 +156,46 @@ for name in os.listdir(root):
         told = b"-"
     out.write(name + b"\0" + told + b"\0")
 "#;
+
+/// Which file the kernel finds by each name in other forms, told by its length.
+const LOOK_UP: &str = r#"
+import os
+root, out = os.fsencode(os.environ["ROOT"]), open(os.environ["OUT"] + ".found", "wb")
+names = os.listdir(root) + [b"RND%05d.TXT" % number for number in range(600)]
+for name in names:
+    for query in [name.upper(), name.lower(), name.swapcase(), name + b".", name + b" ", name + b"x"]:
+        try:
+            told = b"%d" % os.lstat(root + b"/" + query).st_size
+        except OSError:
+            told = b"-"
+        out.write(query + b"\0" + told + b"\0")
+"#;
+
+/// Compares what names find; exact ones come first here.
+fn compare_found(scratch: &Scratch, fs: &dyn FileSystem) -> usize {
+    let mut exact = BTreeSet::new();
+    fs.read_dir(fs.root(), DirCursor::START, &mut |entry| {
+        exact.insert(entry.name.bytes().to_vec());
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    let found = std::fs::read(scratch.join("out.found")).expect("answers");
+    let fields: Vec<&[u8]> = found.split(|byte| *byte == 0).collect();
+    let mut count = 0;
+    for pair in fields.chunks_exact(2) {
+        if exact.contains(pair[0]) {
+            continue;
+        }
+        let name = Name::new(pair[0]).expect("a name");
+        let told = match fs.lookup(fs.root(), name).unwrap() {
+            Some(node) => fs.metadata(node).unwrap().size.to_string(),
+            None => "-".to_owned(),
+        };
+        assert_eq!(told.as_bytes(), pair[1], "{}", pair[0].escape_ascii());
+        count += 1;
+    }
+    count
+}
 
 /// Removes what Linux drops: halves of surrogate pairs.
 fn without_surrogates(name: &[u8]) -> Vec<u8> {
@@ -161,10 +249,11 @@ fn compare_odd(scratch: &Scratch, fs: &dyn FileSystem) -> usize {
     ours.len()
 }
 
-fn check_odd(page: CodePage, number: u16) {
-    let mut image = empty("truncate -s 20M $IMAGE; mkfs.fat -F 16 -s 4 -r 2048 $IMAGE");
+fn check_odd(what: &str, slots: &[[u8; 32]], page: CodePage, number: u16) {
+    let mut image = empty("truncate -s 20M $IMAGE; mkfs.fat -F 16 -s 4 -r 8192 $IMAGE");
     let root = root_of(&image) as usize;
-    for (index, slot) in odd_slots().iter().enumerate() {
+    assert!(slots.len() < 8192);
+    for (index, slot) in slots.iter().enumerate() {
         let place = root + index * 32;
         image[place..place + 32].copy_from_slice(slot);
     }
@@ -173,9 +262,13 @@ fn check_odd(page: CodePage, number: u16) {
     std::fs::write(&path, &image).unwrap();
     let lister = scratch.join("list.py");
     std::fs::write(&lister, LIST_ODD).unwrap();
+    let finder = scratch.join("find.py");
+    std::fs::write(&finder, LOOK_UP).unwrap();
     let script = format!(
-        "mount -t vfat -o $OPTIONS,ro /dev/ubda $ROOT; python3 {}; umount $ROOT",
-        lister.display()
+        "mount -t vfat -o $OPTIONS,ro /dev/ubda $ROOT
+         python3 {}; python3 {}; umount $ROOT",
+        lister.display(),
+        finder.display()
     );
     let options = format!("utf8,tz=UTC,codepage={number}");
     driver::vfat(&scratch, &path, &options, &script);
@@ -183,12 +276,28 @@ fn check_odd(page: CodePage, number: u16) {
     options.substitutes.code_page = page;
     let fs = tintype::filesystem::open(Arc::new(image), &options).unwrap();
     let count = compare_odd(&scratch, &*fs);
-    measured!("filesystem_fat::odd_entries: {count} entries as Linux shows them, page {number}");
+    let found = match what {
+        // Linux does not find names again that it dropped something of.
+        "random_sets" => compare_found(&scratch, &*fs),
+        _ => 0,
+    };
+    measured!(
+        "filesystem_fat::{what}: {count} entries and {found} look-ups as Linux has them, \
+         page {number}"
+    );
 }
 
 #[test]
 fn odd_entries_are_shown_as_linux_shows_them() {
     needs!("linux.uml", "mkfs.fat", "python3");
-    check_odd(CodePage::UnitedStates, 437);
-    check_odd(CodePage::WesternEurope, 850);
+    check_odd("odd_entries", &odd_slots(), CodePage::UnitedStates, 437);
+    check_odd("odd_entries", &odd_slots(), CodePage::WesternEurope, 850);
+}
+
+#[test]
+fn sets_made_at_random_are_shown_as_linux_shows_them() {
+    needs!("linux.uml", "mkfs.fat", "python3");
+    let seed = number_from_env("TINTYPE_FAT_SEED", 1, 1);
+    let slots = random_slots(&mut Rng::new(seed));
+    check_odd("random_sets", &slots, CodePage::UnitedStates, 437);
 }

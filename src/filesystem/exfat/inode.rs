@@ -6,6 +6,7 @@ use super::entry_set::{EntrySet, Read, kind, type_of};
 use crate::base::{ByteLen, ByteOffset, Fields};
 use crate::filesystem::fat::clusters::Allocation;
 use crate::filesystem::fat::file::Content;
+use crate::filesystem::fat::numbers::Numbers;
 use crate::filesystem::fat::slots::{self, Place, SLOT_LEN, Slots};
 use crate::filesystem::fat::time;
 use crate::filesystem::{Error, FileTime, FileType, Metadata, NodeFlags, NodeId, Result};
@@ -79,7 +80,7 @@ fn time_of(fields: &Fields<'_>, place: usize, hundredths: u8, zone: usize) -> Re
     let stored = fields.le_u32(place)?;
     let [a, b, c, d] = stored.to_le_bytes();
     let (clock, date) = (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]));
-    let mut found = time::decode(date, clock, hundredths);
+    let mut found = time::decode_calendar(date, clock, hundredths);
     let zone = fields.u8(zone)?;
     if zone & ZONE_IS_VALID != 0 {
         // The sign is the bit below.
@@ -278,13 +279,36 @@ impl ExFat {
         Ok(Place::Sized { allocation, len })
     }
 
+    /// Returns the length of a directory and its links. That takes reading all of it, so
+    /// it is remembered.
+    fn directory_numbers(&self, directory: &Node) -> Result<Numbers> {
+        let Ok(place) = Self::place(directory) else {
+            return Ok(Numbers {
+                len: directory.size,
+                link_count: self.link_count(directory)?,
+            });
+        };
+        self.numbers.of(place, || {
+            Ok(Numbers {
+                len: slots::len(&self.clusters, place)?,
+                link_count: self.link_count(directory)?,
+            })
+        })
+    }
+
     /// Returns everything that `stat` tells, as a mount would.
     pub(super) fn metadata(&self, node: &Node) -> Result<Metadata> {
         let cluster_len = self.clusters.cluster_len();
         let is_directory = node.file_type == FileType::Directory;
-        let size = match node.inode {
-            ROOT_INODE => slots::len(&self.clusters, Self::place(node)?)?,
-            _ => node.size,
+        let Numbers {
+            len: size,
+            link_count,
+        } = match is_directory {
+            true => self.directory_numbers(node)?,
+            false => Numbers {
+                len: node.size,
+                link_count: 1,
+            },
         };
         let mut permissions = self.substitutes.permissions(node.file_type);
         if node.is_read_only && !is_directory {
@@ -295,10 +319,7 @@ impl ExFat {
             permissions,
             user: self.substitutes.user,
             group: self.substitutes.group,
-            link_count: match is_directory {
-                true => self.link_count(node)?,
-                false => 1,
-            },
+            link_count,
             size,
             block_count_512: self
                 .clusters
@@ -338,6 +359,29 @@ mod tests {
             let found = time_of(&fields, 8, 150, 22).unwrap();
             assert_eq!(found.seconds, 1_709_208_000 + 1 + expected, "{zone:#x}");
             assert_eq!(found.nanoseconds, 500_000_000);
+        }
+    }
+
+    /// From `mktime64` of Linux: what is too much goes on in the next month or year, and
+    /// zeros are what comes before the first.
+    #[test]
+    fn dates_that_are_none_are_taken_as_linux_takes_them() {
+        for (date, expected) in [
+            // No date at all is 30 November 1979.
+            (0, 312_768_000),
+            // 1 and 31 in month 0 of 1980, days 0 and 31 of February, 1 in month 13.
+            (1, 312_854_400),
+            (31, 315_446_400),
+            (2 << 5, 318_124_800),
+            (2 << 5 | 31, 320_803_200),
+            (13 << 5 | 1, 347_155_200),
+            // The last day that there is.
+            (127 << 9 | 12 << 5 | 31, 4_354_732_800),
+        ] {
+            let mut bytes = [0; 32];
+            bytes[8..12].copy_from_slice(&(u32::from(date as u16) << 16).to_le_bytes());
+            let found = time_of(&Fields::new(&bytes, 0), 8, 0, 22).unwrap();
+            assert_eq!(found.seconds, expected, "{date:#x}");
         }
     }
 }

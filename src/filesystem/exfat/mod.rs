@@ -13,6 +13,7 @@ mod usage;
 
 use super::fat::clusters::Clusters;
 use super::fat::file;
+use super::fat::numbers::DirectoryNumbers;
 use super::fat::slots::Place;
 use super::fat::table::{Table, Width};
 use super::name_hashes::NameHashes;
@@ -32,6 +33,7 @@ pub struct ExFat {
     clusters: Clusters,
     system: System,
     names: NameHashes,
+    numbers: DirectoryNumbers,
     /// Counted when somebody asks.
     free_clusters: OnceLock<u32>,
     substitutes: Substitutes,
@@ -68,6 +70,7 @@ pub fn open(image: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<ExFat> {
         clusters,
         system,
         names: NameHashes::new(),
+        numbers: DirectoryNumbers::new(),
         free_clusters: OnceLock::new(),
         substitutes: options.substitutes,
     })

@@ -4,14 +4,13 @@
 
 use super::ExFat;
 use crate::filesystem::fat::table::FIRST_CLUSTER;
-use crate::filesystem::fat::usage::Ranges;
+use crate::filesystem::fat::usage::{NAME_LEN_MAX, Ranges};
 use crate::filesystem::{Consistency, Error, RangeVisitor, Result, SpaceUsage, index_of};
 use std::ops::ControlFlow;
 
-const NAME_LEN_MAX: u32 = 255;
-
-/// Bitmaps up to this length are counted; above, the percentage that is stored is taken.
-const COUNTED_LEN_MAX: u64 = 4 << 20;
+/// Bitmaps up to this length are counted, which is 64 TiB in the clusters that Windows
+/// makes; above, the percentage that is stored is taken. Linux never changes that one.
+const COUNTED_LEN_MAX: u64 = 64 << 20;
 
 /// Bytes of the bitmap that are read at once.
 const PIECE_LEN: u64 = 64 << 10;
@@ -44,16 +43,36 @@ fn free_clusters(exfat: &ExFat) -> Result<u32> {
         let used = u64::from(count).saturating_mul(percent) / 100;
         return Ok(count.saturating_sub(u32::try_from(used).unwrap_or(count)));
     }
-    let mut free: u32 = 0;
-    scan(exfat, &mut |_, is_used| {
-        free = free.saturating_add(u32::from(!is_used));
+    let mut used: u32 = 0;
+    read_bitmap(exfat, &mut |piece| {
+        for byte in piece {
+            used = used.saturating_add(byte.count_ones());
+        }
         ControlFlow::Continue(())
     })?;
-    Ok(free)
+    Ok(count.saturating_sub(used))
 }
 
 /// Gives every cluster, and whether it is in use, to `visit`.
 fn scan(exfat: &ExFat, visit: &mut dyn FnMut(u32, bool) -> ControlFlow<()>) -> Result<()> {
+    let count = exfat.superblock.cluster_count;
+    let mut index: u32 = 0;
+    read_bitmap(exfat, &mut |piece| {
+        for byte in piece {
+            for bit in 0..8_u8 {
+                let cluster = index.saturating_add(FIRST_CLUSTER);
+                if index < count {
+                    visit(cluster, byte >> bit & 1 == 1)?;
+                }
+                index = index.saturating_add(1);
+            }
+        }
+        ControlFlow::Continue(())
+    })
+}
+
+/// Gives the bitmap to `visit` in pieces, without bits of clusters that there are not.
+fn read_bitmap(exfat: &ExFat, visit: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> Result<()> {
     let count = exfat.superblock.cluster_count;
     let len = u64::from(count).div_ceil(8);
     let bitmap = exfat.system.bitmap.filter(|bitmap| bitmap.len >= len);
@@ -62,24 +81,22 @@ fn scan(exfat: &ExFat, visit: &mut dyn FnMut(u32, bool) -> ControlFlow<()>) -> R
         let expected = "a bit for each cluster";
         return Err(Error::corrupt("allocation bitmap", 0, expected, found));
     };
-    let mut index: u32 = 0;
     let mut position = 0;
     while position < len {
         let mut piece = vec![0; index_of(PIECE_LEN.min(len.saturating_sub(position)))];
         exfat
             .clusters
             .read(bitmap.allocation, position, &mut piece)?;
-        for byte in &piece {
-            for bit in 0..8_u8 {
-                let cluster = index.saturating_add(FIRST_CLUSTER);
-                let is_used = byte >> bit & 1 == 1;
-                if index < count && visit(cluster, is_used).is_break() {
-                    return Ok(());
-                }
-                index = index.saturating_add(1);
-            }
-        }
         position = position.saturating_add(PIECE_LEN);
+        if position >= len
+            && let Some(last) = piece.last_mut()
+            && !count.is_multiple_of(8)
+        {
+            *last &= 1_u8.wrapping_shl(count & 7).wrapping_sub(1);
+        }
+        if visit(&piece).is_break() {
+            return Ok(());
+        }
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 
 use super::Fat;
 use super::clusters::Allocation;
+use super::numbers::Numbers;
 use super::short_name;
 use super::slots::{self, Place, SLOT_LEN, Slots};
 use super::superblock::Root;
@@ -244,9 +245,15 @@ impl Fat {
     /// Returns everything that `stat` tells, as a mount would.
     pub(super) fn metadata(&self, node: &Node) -> Result<Metadata> {
         let cluster_len = self.clusters.cluster_len();
-        let (size, link_count) = match node.file_type {
+        let Numbers {
+            len: size,
+            link_count,
+        } = match node.file_type {
             FileType::Directory => self.directory_numbers(node)?,
-            _ => (node.size, 1),
+            _ => Numbers {
+                len: node.size,
+                link_count: 1,
+            },
         };
         let mut permissions = self.substitutes.permissions(node.file_type);
         if node.is_read_only && node.file_type != FileType::Directory {
@@ -276,22 +283,14 @@ impl Fat {
 
     /// Returns the length of a directory and the links that Linux counts: two, and one
     /// of each directory in it. What is damaged counts for nothing. That takes reading all
-    /// of it, so it is remembered; directories that share a chain have the same.
-    fn directory_numbers(&self, directory: &Node) -> Result<(ByteLen, u32)> {
-        if directory.first == 0 && directory.inode != ROOT_INODE {
-            return self.count_directory(directory);
-        }
-        if let Some(known) = self.numbers.lock().get(&directory.first) {
-            return Ok(*known);
-        }
-        let counted = self.count_directory(directory)?;
-        self.numbers.lock().put(directory.first, counted);
-        Ok(counted)
+    /// of it, so it is remembered.
+    fn directory_numbers(&self, directory: &Node) -> Result<Numbers> {
+        let place = self.place(directory);
+        self.numbers.of(place, || self.count_directory(place))
     }
 
-    fn count_directory(&self, directory: &Node) -> Result<(ByteLen, u32)> {
-        let place = self.place(directory);
-        let size = slots::len(&self.clusters, place)?;
+    fn count_directory(&self, place: Place) -> Result<Numbers> {
+        let len = slots::len(&self.clusters, place)?;
         let mut link_count: u32 = 2;
         let counted = Slots::new(&self.clusters, place, 0).and_then(|mut slots| {
             while let Some(slot) = slots.next()? {
@@ -307,7 +306,7 @@ impl Fat {
         });
         match counted {
             Err(Error::Io(error)) => Err(Error::Io(error)),
-            Ok(()) | Err(_) => Ok((size, link_count)),
+            Ok(()) | Err(_) => Ok(Numbers { len, link_count }),
         }
     }
 }

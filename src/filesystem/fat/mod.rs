@@ -13,6 +13,7 @@ mod dir;
 pub(super) mod file;
 mod inode;
 mod long_name;
+pub(super) mod numbers;
 mod short_name;
 pub(super) mod slots;
 mod superblock;
@@ -27,11 +28,9 @@ use super::{
     BlockReader, Consistency, DirCursor, DirVisitor, Error, ExtentVisitor, FileSystem, FileType,
     Metadata, Name, NodeId, OpenOptions, RangeVisitor, Result, SpaceUsage, Substitutes, Summary,
 };
-use crate::base::{ByteLen, ByteOffset, ReadAt};
+use crate::base::{ByteOffset, ReadAt};
 use clusters::Clusters;
-use lru::LruCache;
-use parking_lot::Mutex;
-use std::num::NonZeroUsize;
+use numbers::DirectoryNumbers;
 use std::sync::{Arc, OnceLock};
 use superblock::{Root, Superblock};
 use table::{Table, Width, Window};
@@ -42,15 +41,11 @@ pub struct Fat {
     superblock: Superblock,
     clusters: Clusters,
     names: NameHashes,
-    /// Lengths and links of directories, by their first cluster; 0 is the root.
-    numbers: Mutex<LruCache<u32, (ByteLen, u32)>>,
+    numbers: DirectoryNumbers,
     /// Counted when somebody asks.
     free_clusters: OnceLock<u32>,
     substitutes: Substitutes,
 }
-
-/// Directories whose numbers are remembered, about 100 bytes each.
-const NUMBERS_COUNT_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
 
 /// How sure it is that a volume is a FAT: there is no magic number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,14 +108,15 @@ pub fn open(image: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Fat> {
         let expected = "a cluster of the volume";
         return Err(Error::corrupt("root cluster", 0, expected, first));
     }
-    let summary = summarize(&reader, &superblock, &table)?;
+    let page = options.substitutes.code_page;
+    let summary = summarize(&reader, &superblock, &table, page)?;
     let (data_offset, cluster_log) = (superblock.data_offset, superblock.cluster_log);
     let mut fat = Fat {
         summary,
         superblock,
         clusters: Clusters::new(reader, table, data_offset, cluster_log),
         names: NameHashes::new(),
-        numbers: Mutex::new(LruCache::new(NUMBERS_COUNT_MAX)),
+        numbers: DirectoryNumbers::new(),
         free_clusters: OnceLock::new(),
         substitutes: options.substitutes,
     };
@@ -133,7 +129,12 @@ pub fn open(image: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Fat> {
     Ok(fat)
 }
 
-fn summarize(reader: &BlockReader, superblock: &Superblock, table: &Table) -> Result<Summary> {
+fn summarize(
+    reader: &BlockReader,
+    superblock: &Superblock,
+    table: &Table,
+    page: CodePage,
+) -> Result<Summary> {
     let mut warnings = vec![];
     if superblock.len > reader.len() {
         warnings.push(format!(
@@ -160,7 +161,7 @@ fn summarize(reader: &BlockReader, superblock: &Superblock, table: &Table) -> Re
     let serial = superblock.serial;
     Ok(Summary {
         format,
-        label: superblock.label(),
+        label: superblock.label(page),
         uuid: serial.map(|serial| format!("{:04X}-{:04X}", serial >> 16, serial & 0xFFFF)),
         fs_block_len: 1_u32.wrapping_shl(superblock.cluster_log),
         len: superblock.len,

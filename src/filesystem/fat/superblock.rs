@@ -140,8 +140,8 @@ impl Superblock {
     }
 
     /// Returns the label in the boot sector.
-    pub(super) fn label(&self) -> Vec<u8> {
-        let decode = |label| short_name::decode_label(label, CodePage::default());
+    pub(super) fn label(&self, page: CodePage) -> Vec<u8> {
+        let decode = |label| short_name::decode_label(label, page);
         self.label.as_ref().map(decode).unwrap_or_default()
     }
 }
@@ -411,7 +411,7 @@ pub(super) mod tests {
         assert_eq!(found.root, Root::Cluster(2));
         assert_eq!(found.table_offset, 32 * 512);
         assert_eq!(found.info_offset, Some(512));
-        assert_eq!(found.label(), b"MY LABEL");
+        assert_eq!(found.label(CodePage::default()), b"MY LABEL");
         assert_eq!(found.serial, Some(0x0403_0201));
         let mut bytes = boot_32();
         bytes[40] = 0x81;

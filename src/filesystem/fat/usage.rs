@@ -9,12 +9,12 @@ use crate::filesystem::{
 };
 use std::ops::{ControlFlow, Range};
 
-/// 255 units of UTF-16, each up to 6 bytes: what Linux tells.
-const NAME_LEN_MAX: u32 = 1530;
+/// 255 units of UTF-16, each up to 6 bytes: what Linux tells of FAT and exFAT.
+pub(in super::super) const NAME_LEN_MAX: u32 = 1530;
 
-/// Tables up to this length are counted; above, the number that is stored is taken if
-/// it can be.
-const COUNTED_CLUSTERS_MAX: u32 = 1 << 21;
+/// Tables up to this length, 64 MiB, are counted as Linux counts them; above, the number
+/// that is stored is taken if it can be. It may be old.
+const COUNTED_CLUSTERS_MAX: u32 = 1 << 24;
 
 /// Bytes of the tables that are compared at once.
 const PIECE_LEN: u64 = 64 << 10;

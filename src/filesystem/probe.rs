@@ -184,6 +184,8 @@ pub fn probe(image: &Arc<dyn ReadAt>) -> Result<Option<Recognized>> {
     }
     let format = if ntfs::has_copy(&**image)? {
         "ntfs"
+    } else if fat::backup::has_copy(&**image)? {
+        "fat"
     } else if ext::has_backup(&**image)? {
         "ext"
     } else {

@@ -66,6 +66,8 @@ for place in range(0, len(sectors), 512):
 fn told(image: &[u8], sector: &[u8; 512]) -> Option<String> {
     let mut image = image.to_vec();
     image[..512].copy_from_slice(sector);
+    // The copy of FAT32, which would be read in place of one that cannot be.
+    image[6 * 512..][..512].fill(0);
     let options = OpenOptions::new(BlockCache::new(1 << 20));
     match fat::open(Arc::new(image), &options) {
         Ok(fs) => Some(match fs.statfs() {

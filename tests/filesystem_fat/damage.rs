@@ -346,3 +346,38 @@ fn a_volume_that_was_not_unmounted_says_so() {
         others_are_read(&*fs);
     }
 }
+
+#[test]
+fn a_damaged_boot_sector_of_fat32_is_replaced_by_its_copy_and_said() {
+    needs!("mkfs.fat", "mcopy");
+    let script = "truncate -s 300M $IMAGE; mkfs.fat -F 32 -n COPIED $IMAGE >/dev/null
+        seq 9999 >$IMAGE.tmp; mcopy -i $IMAGE $IMAGE.tmp ::numbers; rm $IMAGE.tmp";
+    let base = Arc::new(empty(script));
+    let numbers = |image: &Pages| {
+        let fs = open(Arc::new(image.clone())).expect("opened");
+        let content = content(&*fs, node(&*fs, "numbers")).expect("content");
+        (fs, content)
+    };
+    let (_, expected) = numbers(&Pages::over(&base));
+    for damage in [[0; 512], [0x5A; 512]] {
+        let mut image = Pages::over(&base);
+        image.write(0, &damage);
+        let (fs, found) = numbers(&image);
+        assert!(found == expected && !found.is_empty());
+        let summary = fs.summary();
+        assert_eq!(summary.label, b"COPIED");
+        assert_eq!(
+            summary.warnings,
+            ["the boot sector is damaged; its copy was read"]
+        );
+        assert!(matches!(summary.consistency, Consistency::Dirty { .. }));
+        let result = fs.allocated_ranges(&mut |_| ControlFlow::Continue(()));
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::Unsupported);
+        // A copy of another place is none.
+        image.write(6 * 512 + 50, &[7, 0]);
+        assert_eq!(
+            kind(open(Arc::new(image)).map(drop)),
+            ErrorKind::Unsupported
+        );
+    }
+}

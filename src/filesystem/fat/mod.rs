@@ -7,6 +7,7 @@
 //! Source: Microsoft FAT specification 1.03 (fatgen103), and what Linux's driver does
 //! where that leaves it open.
 
+pub(super) mod backup;
 pub(super) mod clusters;
 mod code_page;
 mod dir;
@@ -93,10 +94,10 @@ pub(super) fn recognize(image: &dyn ReadAt) -> Result<Option<Likeness>> {
 ///
 /// See [`FileSystem`].
 pub fn open(image: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Fat> {
-    let reader = BlockReader::new(image, Arc::clone(&options.cache));
+    let reader = BlockReader::new(Arc::clone(&image), Arc::clone(&options.cache));
     let mut sector = [0; superblock::LEN];
     reader.read_exact_at(0, &mut sector)?;
-    let superblock = Superblock::parse(&sector)?;
+    let (superblock, is_copy) = backup::read(&*image, &sector)?;
     let table = Table {
         width: superblock.width,
         offset: superblock.table_offset,
@@ -109,7 +110,14 @@ pub fn open(image: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Fat> {
         return Err(Error::corrupt("root cluster", 0, expected, first));
     }
     let page = options.substitutes.code_page;
-    let summary = summarize(&reader, &superblock, &table, page)?;
+    let mut summary = summarize(&reader, &superblock, &table, page)?;
+    if is_copy {
+        summary.consistency = Consistency::Dirty {
+            reason: "its boot sector is damaged, and the copy was read",
+        };
+        let warning = "the boot sector is damaged; its copy was read";
+        summary.warnings.push(warning.to_owned());
+    }
     let (data_offset, cluster_log) = (superblock.data_offset, superblock.cluster_log);
     let mut fat = Fat {
         summary,

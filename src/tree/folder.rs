@@ -1,7 +1,7 @@
 //! Open directories inside images: read from a place on, as much as a reply takes, so
 //! that none is ever held in memory as a whole.
 
-use crate::filesystem::DirCursor;
+use crate::filesystem::{self, DirCursor};
 use crate::tree::attributes::{Attributes, Entry, FileKind};
 use crate::tree::inside::{Place, to_attributes};
 use crate::tree::{Error, FOR_EVER, Result, Tree};
@@ -87,7 +87,10 @@ impl Folder {
         }
         match read {
             Err(error) if piece.has_any || piece.is_full => {
-                damage.get_or_insert(error);
+                // What could not be read is read again by the next piece.
+                if !matches!(error, Error::Contents(filesystem::Error::Io(_))) {
+                    damage.get_or_insert(error);
+                }
                 Ok(())
             }
             Ok(()) if piece.has_any || piece.is_full => Ok(()),

@@ -7,7 +7,7 @@ use crate::walk::{compare, our_tree};
 use crate::{compare_with_kernel, content, make, mount, open_file};
 use std::ops::ControlFlow;
 use std::path::Path;
-use tintype::filesystem::{Consistency, FileSystem};
+use tintype::filesystem::{Consistency, FileSystem, Name};
 
 /// Makes, fills, and compares.
 fn check(test: &str) {
@@ -223,4 +223,39 @@ fn large_sectors() {
         compare(test, &theirs, &ours);
         std::fs::remove_file(&image).expect("removed");
     }
+}
+
+/// Names that are in one item, too: the order there is that in which they were set.
+#[test]
+fn attributes_come_in_the_order_of_the_kernel() {
+    let test = "attributes_come_in_the_order_of_the_kernel";
+    if !is_able(test, &["mkfs.btrfs", "btrfs", "setfattr", "setfacl"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (image, point) = (scratch.join("image"), scratch.join("mount"));
+    make(&image, "200M", "");
+    mount(&image, &point, "loop,noatime").expect("mounted");
+    shell(&format!(
+        "cd '{0}'; touch file; for i in $(seq 100); do setfattr -n user.$i -v $i file; done; \
+         for i in qjymgft oalgjxa astolhx guzmtnl; do setfattr -n user.$i -v 1 file; done; \
+         for i in oalgjxa user; do setfattr -n trusted.$i -v 1 file; done; \
+         setfattr -n user.qjymgft -v 2 file; setfacl -m u:7:r file; chattr +c file",
+        point.display()
+    ));
+    let path = std::ffi::CString::new(format!("{}/file", point.display())).expect("no NUL");
+    let mut names = vec![0_u8; 1 << 16];
+    // SAFETY: the buffer has the length that is given.
+    let len = unsafe { libc::listxattr(path.as_ptr(), names.as_mut_ptr().cast(), names.len()) };
+    names.truncate(usize::try_from(len).expect("names"));
+    umount(&point);
+    let fs = open_file(&image).expect("opened");
+    let name = Name::new(b"file").expect("a name");
+    let node = fs.lookup(fs.root(), name).expect("read").expect("there");
+    let mut ours = fs.xattr_names(node).expect("read").join(&0);
+    ours.push(0);
+    assert_eq!(
+        ours.escape_ascii().to_string(),
+        names.escape_ascii().to_string()
+    );
 }

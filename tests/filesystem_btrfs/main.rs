@@ -10,9 +10,11 @@ mod content;
 mod copies;
 mod devices;
 mod dirty;
+mod encoded;
 mod features;
 mod hostile;
 mod log;
+mod log_cases;
 mod sets;
 mod subvolumes;
 

@@ -80,6 +80,7 @@ fn subvolumes_are_directories() {
     for selector in [
         RootSelector::Path(b"one/dir".to_vec()),
         RootSelector::Path(b"nothing".to_vec()),
+        RootSelector::Path(format!("one{}nothing", "/".repeat(4096)).into_bytes()),
         RootSelector::Path(b"one byte".to_vec()),
         RootSelector::Id(7),
         RootSelector::Id(999_999),
@@ -131,6 +132,29 @@ fn the_default_subvolume_is_the_root() {
     assert!(fs.lookup(top, plain).expect("read").is_some());
     let by_path = fs.root_of(&RootSelector::Path(b"plain/@".to_vec()));
     assert_eq!(by_path.expect("found"), fs.root());
+}
+
+/// All blocks have moved then, those that snapshots share too, and are of one more profile.
+#[test]
+fn a_balance_moves_everything() {
+    let test = "a_balance_moves_everything";
+    if !is_able(test, &["mkfs.btrfs", "btrfs", "setfacl"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (image, point) = (scratch.join("image"), scratch.join("mount"));
+    make(&image, "2G", "-m single -d single");
+    mount(&image, &point, "loop,noatime").expect("mounted");
+    populate(&point);
+    let at = point.display();
+    shell(&format!("btrfs -q balance start --full-balance '{at}'"));
+    let options = "-f -dconvert=dup,limit=1 -mconvert=dup,limit=1";
+    shell(&format!("btrfs -q balance start {options} '{at}'"));
+    umount(&point);
+    let count = compare_with_kernel(test, &image, &point, "loop,noatime,ro");
+    say(&format!(
+        "MEASURED: filesystem_btrfs::{test}: {count} entries equal to the kernel's"
+    ));
 }
 
 /// Turns on simple quotas; the tools of Debian 12 do not know them yet.

@@ -7,7 +7,14 @@ use crate::base::{ByteOffset, Fields};
 use crate::filesystem::{Error, Result, index_of};
 use lru::LruCache;
 use parking_lot::Mutex;
+use std::cell::RefCell;
 use std::sync::Arc;
+use zstd::zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer, ResetDirective};
+
+thread_local! {
+    /// Making one takes longer than decompressing a small file.
+    static ZSTD: RefCell<Option<DCtx<'static>>> = const { RefCell::new(None) };
+}
 
 /// Bytes of the longest compressed extent, before and after (the kernel writes no
 /// more than this, encoded writes included).
@@ -15,6 +22,11 @@ pub(super) const EXTENT_LEN_MAX: u64 = 128 << 10;
 
 /// Bytes of decompressed extents that are kept: 32 of the longest.
 const CACHE_BYTES_MAX: usize = 4 << 20;
+
+/// The largest window of zstd, 2 MiB, which is where the kernel ends too: the stream
+/// must not choose how much memory a thread keeps. The kernel's own streams have none
+/// above 128 KiB.
+const ZSTD_WINDOW_LOG_MAX: u32 = 21;
 
 /// Bytes of the two kinds of headers of LZO.
 const LZO_HEADER_LEN: usize = 4;
@@ -40,12 +52,12 @@ impl Compression {
     }
 
     /// Decompresses `source`, which was read at `offset`, to `len` bytes: less that
-    /// comes out is filled up with zeros, as the kernel does. What follows the end
-    /// of the stream is padding.
+    /// comes out is filled up with zeros and more is cut off, as the kernel does. What
+    /// follows the end of the stream is padding.
     ///
     /// # Errors
     ///
-    /// Corrupt if it is no such stream or gives more.
+    /// Corrupt if it is no such stream.
     pub(super) fn decompress(
         self,
         source: &[u8],
@@ -94,48 +106,75 @@ fn inflate(source: &[u8], target: &mut [u8]) -> bool {
     matches!(status, TINFLStatus::Done | TINFLStatus::HasMoreOutput)
 }
 
+/// Decompresses one frame; what follows it, or comes out beyond `target`, is left.
 fn zstd(source: &[u8], target: &mut [u8]) -> bool {
-    // Behind the frame is padding up to the sector.
-    let Ok(len) = zstd::zstd_safe::find_frame_compressed_size(source) else {
-        return false;
-    };
-    let frame = source.get(..len).unwrap_or_default();
-    let decompressor = zstd::bulk::Decompressor::new();
-    let count = decompressor.and_then(|mut found| found.decompress_to_buffer(frame, target));
+    let len = target.len();
+    let count = ZSTD.with_borrow_mut(|slot| {
+        let context = match slot {
+            Some(context) => context,
+            None => slot.insert(new_zstd()?),
+        };
+        // The last frame may not have been read to its end.
+        context.reset(ResetDirective::SessionOnly).ok()?;
+        let mut input = InBuffer::around(source);
+        let mut output = OutBuffer::around(&mut *target);
+        loop {
+            let before = (input.pos(), output.pos());
+            let is_ended = context.decompress_stream(&mut output, &mut input).ok()? == 0;
+            if is_ended || output.pos() == len {
+                return Some(output.pos());
+            }
+            if before == (input.pos(), output.pos()) {
+                return None;
+            }
+        }
+    });
     // It may have written beyond what it tells.
-    let behind = count.ok().and_then(|count| target.get_mut(count..));
+    let behind = count.and_then(|count| target.get_mut(count..));
     behind.map(|rest| rest.fill(0)).is_some()
 }
 
-/// A header with the length of all, then segments of a sector each: a header with the
-/// length, and the stream. A header never lies across the end of a sector.
+fn new_zstd() -> Option<DCtx<'static>> {
+    let mut context = DCtx::try_create()?;
+    let limit = DParameter::WindowLogMax(ZSTD_WINDOW_LOG_MAX);
+    context.set_parameter(limit).ok()?;
+    Some(context)
+}
+
+/// A header with the length of all, then segments of a sector each, as a rule: a header
+/// with the length, and the stream. A header never lies across the end of a sector. What
+/// comes out is put together, whatever the lengths of the pieces.
 fn lzo(source: &Fields<'_>, target: &mut [u8], sector_len: usize) -> Result<bool> {
     let end = index_of(source.le_u32(0)?);
     if end > source.bytes().len() {
         return Ok(false);
     }
     let mut position = LZO_HEADER_LEN;
-    let mut sectors = target.chunks_mut(sector_len.max(1));
-    let mut sector = vec![0; sector_len];
-    while position < end {
-        let Some(target) = sectors.next() else {
-            break;
-        };
+    let mut rest = target;
+    let mut piece = vec![0; lzo_piece_len_max(sector_len)];
+    while position < end && !rest.is_empty() {
         let room = sector_len.saturating_sub(position.checked_rem(sector_len).unwrap_or(0));
         if room < LZO_HEADER_LEN {
             position = position.saturating_add(room);
         }
         let len = index_of(source.le_u32(position)?);
         let stream = source.slice(position.saturating_add(LZO_HEADER_LEN), len)?;
-        let Ok(count) = lzokay::decompress::decompress(stream, &mut sector) else {
+        let Ok(count) = lzokay::decompress::decompress(stream, &mut piece) else {
             return Ok(false);
         };
-        let count = count.min(target.len());
-        let (now, _) = target.split_at_mut(count);
-        now.copy_from_slice(sector.get(..count).unwrap_or_default());
+        let (now, later) = rest.split_at_mut(count.min(rest.len()));
+        now.copy_from_slice(piece.get(..now.len()).unwrap_or_default());
+        rest = later;
         position = position.saturating_add(LZO_HEADER_LEN).saturating_add(len);
     }
     Ok(true)
+}
+
+/// Returns how much one segment may give: room for a sector that did not compress.
+const fn lzo_piece_len_max(sector_len: usize) -> usize {
+    sector_len
+        .saturating_add(sector_len / 16)
+        .saturating_add(67)
 }
 
 /// What makes a decompressed extent: its place and how it was read.
@@ -212,12 +251,10 @@ mod tests {
             .unwrap();
         assert_eq!(&found[..10_000], text());
         assert!(found[10_000..].iter().all(|byte| *byte == 0));
-        assert!(Compression::Zstd.decompress(&frame, 4096, 4096, 0).is_err());
-        assert!(
-            Compression::Zstd
-                .decompress(&frame[1..], 12_288, 4096, 0)
-                .is_err()
-        );
+        for bad in [&frame[1..], &frame[..20]] {
+            let found = Compression::Zstd.decompress(bad, 12_288, 4096, 0);
+            assert!(found.is_err());
+        }
         let mut stream = miniz_oxide::deflate::compress_to_vec_zlib(&text(), 6);
         stream.resize(4096, 0);
         let found = Compression::Zlib
@@ -236,19 +273,46 @@ mod tests {
         );
     }
 
+    #[test]
+    fn what_comes_out_beyond_the_extent_is_cut_off() {
+        let frame = zstd::bulk::compress(&text(), 3).unwrap();
+        let stream = miniz_oxide::deflate::compress_to_vec_zlib(&text(), 6);
+        for (compression, source) in [(Compression::Zstd, frame), (Compression::Zlib, stream)] {
+            // The one that is left in the middle does not spoil the next.
+            for len in [4096, 12_288, 8192] {
+                let found = compression.decompress(&source, len, 4096, 0).unwrap();
+                let count = text().len().min(found.len());
+                assert_eq!(found[..count], text()[..count]);
+            }
+        }
+    }
+
+    #[test]
+    fn windows_of_zstd_are_not_as_large_as_they_say() {
+        for (window_log, is_read) in [(17, true), (21, true), (22, false), (27, false)] {
+            let mut encoder = zstd::stream::Encoder::new(vec![], 3).unwrap();
+            encoder.window_log(window_log).unwrap();
+            encoder.include_contentsize(false).unwrap();
+            std::io::Write::write_all(&mut encoder, &text()).unwrap();
+            let frame = encoder.finish().unwrap();
+            let found = Compression::Zstd.decompress(&frame, 12_288, 4096, 0);
+            assert_eq!(found.is_ok(), is_read, "{window_log}");
+        }
+    }
+
+    /// 18 and less: a run of 255 for each zero, then the rest.
+    fn literals(byte: u8, len: usize) -> Vec<u8> {
+        let rest = len - 18;
+        let mut stream = vec![0; 1 + rest / 255];
+        stream.push((rest % 255) as u8);
+        stream.extend(vec![byte; len]);
+        stream.extend([0x11, 0, 0]);
+        stream
+    }
+
     /// Two segments of literals, and a header that must not cross the sector.
     #[test]
     fn segments_of_lzo_are_found_behind_sectors() {
-        let literals = |byte: u8, len: usize| {
-            // 18 and less: a run of 255 for each zero, then the rest.
-            let mut stream = vec![0];
-            let rest = len - 18;
-            stream.extend(vec![0; rest / 255]);
-            stream.push((rest % 255) as u8);
-            stream.extend(vec![byte; len]);
-            stream.extend([0x11, 0, 0]);
-            stream
-        };
         let first = literals(b'a', 4066);
         let mut source = vec![0; 4];
         source.extend((first.len() as u32).to_le_bytes());
@@ -263,8 +327,9 @@ mod tests {
         source.resize(8192, 0);
         let found = Compression::Lzo.decompress(&source, 8192, 4096, 0).unwrap();
         assert_eq!(found[..4066], [b'a'; 4066]);
-        assert_eq!(found[4096..4196], [b'b'; 100]);
-        assert!(found[4196..].iter().all(|byte| *byte == 0));
+        // As the kernel does: the next one follows, wherever the first one ends.
+        assert_eq!(found[4066..4166], [b'b'; 100]);
+        assert!(found[4166..].iter().all(|byte| *byte == 0));
         source[4] ^= 1;
         assert!(Compression::Lzo.decompress(&source, 8192, 4096, 0).is_err());
         source[3] = 1;

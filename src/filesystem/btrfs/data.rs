@@ -89,37 +89,44 @@ impl Volume {
         sums: Option<&[u8]>,
         first_sum: usize,
     ) -> Result<()> {
-        let whole = self.read_copy(logical, target, 0);
+        let is_read = self.read_copy(logical, target, 0).is_ok();
         let Some(sums) = sums else {
-            return whole.map(|_| ());
+            return match is_read {
+                true => Ok(()),
+                false => self.read_by_sector(logical, target),
+            };
         };
         let superblock = &self.space.superblock;
         let unit = index_of(superblock.sector_len).max(1);
         let sum_len = superblock.checksum.len();
-        let first_copy = whole.ok();
         let mut address = logical;
         for (index, sector) in target.chunks_mut(unit).enumerate() {
             let place = first_sum.saturating_add(index).saturating_mul(sum_len);
             let sum = sums
                 .get(place..place.saturating_add(sum_len))
                 .unwrap_or_default();
-            if first_copy.is_none() || !superblock.checksum.is_right(sector, sum) {
-                self.read_other_copy(address, sector, sum, first_copy)?;
+            if !is_read || !superblock.checksum.is_right(sector, sum) {
+                self.read_right_copy(address, sector, sum)?;
             }
             address = address.saturating_add(len_of(sector));
         }
         Ok(())
     }
 
-    /// Reads a sector from the copies behind `bad_copy` until one is right.
-    fn read_other_copy(
-        &self,
-        logical: u64,
-        sector: &mut [u8],
-        sum: &[u8],
-        bad_copy: Option<usize>,
-    ) -> Result<()> {
-        let mut next = bad_copy.map_or(0, |copy| copy.saturating_add(1));
+    /// Fills `target` sector by sector: no copy could be read as a whole.
+    fn read_by_sector(&self, logical: u64, target: &mut [u8]) -> Result<()> {
+        let mut address = logical;
+        for sector in target.chunks_mut(index_of(self.sector_len()).max(1)) {
+            self.read_copy(address, sector, 0)?;
+            address = address.saturating_add(len_of(sector));
+        }
+        Ok(())
+    }
+
+    /// Reads a sector from the copies one after the other until one is right: the first
+    /// one too, which may only have been unreadable somewhere near.
+    fn read_right_copy(&self, logical: u64, sector: &mut [u8], sum: &[u8]) -> Result<()> {
+        let mut next = 0;
         loop {
             match self.read_copy(logical, sector, next) {
                 Ok(_) if self.space.superblock.checksum.is_right(sector, sum) => return Ok(()),
@@ -159,6 +166,7 @@ impl Volume {
     fn checksums(&self, logical: u64, count: usize) -> Result<Vec<u8>> {
         let unit = self.sector_len();
         let sum_len = self.space.superblock.checksum.len();
+        let len_of_sum = u64::try_from(sum_len).unwrap_or(u64::MAX);
         let key = Key::new(object::CSUMS, kind::EXTENT_CSUM, logical);
         let mut sums = vec![0; count.saturating_mul(sum_len)];
         let mut is_known = vec![false; count];
@@ -182,6 +190,15 @@ impl Volume {
             {
                 let found = (item.key.offset, item.bytes());
                 put_all(&mut sums, &mut is_known, logical, found, (unit, sum_len));
+                // The next one is often in another block: it is not read in vain.
+                let item_count = len_of(item.bytes()).checked_div(len_of_sum).unwrap_or(0);
+                let item_end = item
+                    .key
+                    .offset
+                    .saturating_add(item_count.saturating_mul(unit));
+                if item_end >= end {
+                    break;
+                }
             }
         }
         match is_known.iter().position(|is_known| !is_known) {

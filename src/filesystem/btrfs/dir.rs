@@ -152,10 +152,12 @@ impl Volume {
 
     /// Returns the root of the subvolume at `path` from the top level.
     pub(super) fn subvolume_by_path(&self, path: &[u8]) -> Result<NodeId> {
-        let path = path.get(..PATH_LEN_MAX).unwrap_or(path);
         let missing = || Error::NotFound {
             what: format!("subvolume {}", path.escape_ascii()).into(),
         };
+        if path.len() > PATH_LEN_MAX {
+            return Err(missing());
+        }
         let mut node = subvolume_root(object::FS_TREE);
         for part in path
             .split(|byte| *byte == b'/')

@@ -8,6 +8,9 @@ use crate::base::Fields;
 use crate::filesystem::{
     DeviceNumber, Error, FileTime, FileType, Metadata, NodeFlags, NodeId, Result,
 };
+use lru::LruCache;
+use parking_lot::Mutex;
+use std::num::NonZeroUsize;
 
 pub(super) const GENERATION: usize = 0;
 pub(super) const SIZE: usize = 16;
@@ -43,8 +46,21 @@ const STUB: u64 = 1 << 63;
 /// The mode of such a directory.
 const STUB_PERMISSIONS: u16 = 0o755;
 
+/// Inodes that are remembered: those that are asked for several times in a row, and the
+/// directories that they are in.
+const INODE_COUNT_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
+
+/// Inodes that were read lately. Each request asks for one first, and a copy of a file is
+/// several requests.
+pub(super) type RecentInodes = Mutex<LruCache<NodeId, Inode>>;
+
+/// Returns an empty list of recent inodes.
+pub(super) fn no_inodes() -> RecentInodes {
+    Mutex::new(LruCache::new(INODE_COUNT_MAX))
+}
+
 /// An inode.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Inode {
     pub(super) metadata: Metadata,
     pub(super) has_checksums: bool,
@@ -80,12 +96,17 @@ impl Volume {
         if let Some(directory) = directory_of_stub(node) {
             return self.stub(directory);
         }
+        if let Some(inode) = self.inodes.lock().get(&node) {
+            return Ok(*inode);
+        }
         let key = Key::new(node.inode, kind::INODE_ITEM, 0);
         let found = self.subvolume_of(node)?.find(&key)?;
         let item = found.ok_or_else(|| Error::NotFound {
             what: format!("inode {}", node.inode).into(),
         })?;
-        Inode::decode(&item.fields(), self.space.superblock.sector_len)
+        let inode = Inode::decode(&item.fields(), self.space.superblock.sector_len)?;
+        self.inodes.lock().put(node, inode);
+        Ok(inode)
     }
 
     fn stub(&self, directory: NodeId) -> Result<Inode> {

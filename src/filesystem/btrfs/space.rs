@@ -8,8 +8,10 @@ use super::superblock::Superblock;
 use super::tree::Cursor;
 use crate::base::ByteOffset;
 use crate::filesystem::{BlockKind, BlockReader, Error, Result, index_of};
+use lru::LruCache;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 /// Blocks of trees in the cache.
@@ -20,6 +22,9 @@ const CHUNK_COUNT_MAX: usize = 1024;
 /// Chunks with more stripes are looked up each time.
 const REMEMBERED_STRIPES_MAX: usize = 64;
 
+/// Blocks with a wrong first copy that are remembered.
+const RIGHT_COPY_COUNT_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1023);
+
 /// The chunks of a file system, and its blocks.
 pub(super) struct Space {
     pub(super) superblock: Superblock,
@@ -28,6 +33,9 @@ pub(super) struct Space {
     system: Vec<Arc<Chunk>>,
     /// Others that were looked up, by their end.
     chunks: Mutex<BTreeMap<u64, Arc<Chunk>>>,
+    /// The copy that was right, by address, where it was not the first one: wrong bytes
+    /// are not in the cache, and would be read and summed up again each time.
+    right_copies: Mutex<LruCache<u64, usize>>,
 }
 
 impl Space {
@@ -43,6 +51,7 @@ impl Space {
             superblock,
             blocks,
             chunks: Mutex::new(BTreeMap::new()),
+            right_copies: Mutex::new(LruCache::new(RIGHT_COPY_COUNT_MAX)),
         })
     }
 
@@ -136,7 +145,8 @@ impl Space {
             self.chunk(pointer.bytenr)?
         };
         let mut first_error = None;
-        for copy in 0..chunk.copy_count() {
+        let known = self.right_copies.lock().get(&pointer.bytenr).copied();
+        for copy in known.into_iter().chain(0..chunk.copy_count()) {
             let Some(place) = chunk.place(pointer.bytenr, copy) else {
                 continue;
             };
@@ -145,7 +155,12 @@ impl Space {
                 false => self.node_at(place.offset, len, pointer),
             };
             match found {
-                Ok(node) => return Ok(node),
+                Ok(node) => {
+                    if first_error.is_some() {
+                        self.right_copies.lock().put(pointer.bytenr, copy);
+                    }
+                    return Ok(node);
+                }
                 Err(error) => {
                     first_error.get_or_insert(error);
                 }

@@ -2,6 +2,7 @@
 //! over them: what all parts of the reader stand on.
 
 use super::compression::DecodedCache;
+use super::inode::{RecentInodes, no_inodes};
 use super::key::{Key, is_subvolume, kind, object};
 use super::node::{Item, Owner, Pointer};
 use super::space::Space;
@@ -48,6 +49,8 @@ pub(super) struct Root {
 pub(super) struct Volume {
     pub(super) space: Space,
     pub(super) decoded: DecodedCache,
+    pub(super) inodes: RecentInodes,
+    /// Set before anything else is asked for.
     pub(super) overlay: Overlay,
     roots: Mutex<BTreeMap<u64, Root>>,
 }
@@ -64,6 +67,7 @@ impl Volume {
         Self {
             space,
             decoded: DecodedCache::new(),
+            inodes: no_inodes(),
             overlay: Overlay::default(),
             roots: Mutex::new(BTreeMap::new()),
         }

@@ -8,6 +8,7 @@ use super::reference::references;
 use super::replay::{Replay, file_type, set};
 use crate::base::Fields;
 use crate::filesystem::{FileType, Result};
+use std::collections::HashSet;
 
 impl Replay<'_> {
     /// Brings the inode of `item` into the subvolume: first away with what the log
@@ -81,17 +82,17 @@ impl Replay<'_> {
         let mut items = self.items_from(&all)?;
         while let Some(item) = items.next_beside(&all)? {
             let logged = self.log().find(&item.key)?;
+            let mut names = HashSet::new();
+            if let Some(logged) = &logged {
+                search::<()>(&logged.fields(), &mut |record| {
+                    names.insert(record.name);
+                    Ok(None)
+                })?;
+            }
             let mut kept = vec![];
             let mut is_changed = false;
             search::<()>(&item.fields(), &mut |record| {
-                let is_logged = match &logged {
-                    Some(logged) => search(&logged.fields(), &mut |found| {
-                        Ok((found.name == record.name).then_some(()))
-                    })?
-                    .is_some(),
-                    None => false,
-                };
-                match is_logged {
+                match names.contains(record.name) {
                     true => kept.extend(record.bytes),
                     false => is_changed = true,
                 }

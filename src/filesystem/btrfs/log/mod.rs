@@ -111,7 +111,12 @@ fn take_checksums(
             .unwrap_or(u64::MAX)
             .saturating_mul(superblock.sector_len.into());
         overlay.csum_span = overlay.csum_span.max(span);
-        overlay.csums.insert(item.key.offset, bytes);
+        // The logs of two subvolumes that share an extent both have its checksums, one of
+        // them perhaps only those of a part.
+        let known = overlay.csums.entry(item.key.offset).or_default();
+        if known.len() < bytes.len() {
+            *known = bytes;
+        }
     }
     Ok(())
 }

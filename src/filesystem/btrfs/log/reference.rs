@@ -6,24 +6,32 @@ use super::super::checksum::reference_hash;
 use super::super::dir_item::search;
 use super::super::key::{Key, kind};
 use super::super::node::Item;
+use super::super::volume::Tree;
 use super::replay::{Replay, contradiction};
 use crate::filesystem::Result;
+use std::collections::HashSet;
 
 const REF_HEADER_LEN: usize = 10;
 const EXTREF_HEADER_LEN: usize = 18;
 
 /// A name of an inode.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Reference {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reference<'a> {
     pub(super) parent: u64,
     pub(super) index: u64,
-    pub(super) name: Vec<u8>,
+    pub(super) name: &'a [u8],
     /// The record on disk.
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: &'a [u8],
+}
+
+impl Reference<'_> {
+    fn is(&self, parent: u64, name: &[u8]) -> bool {
+        self.parent == parent && self.name == name
+    }
 }
 
 /// Returns the references of an item.
-pub(super) fn references(item: &Item) -> Result<Vec<Reference>> {
+pub(super) fn references(item: &Item) -> Result<Vec<Reference<'_>>> {
     let fields = item.fields();
     let is_long = item.key.kind == kind::INODE_EXTREF;
     let mut found = vec![];
@@ -44,12 +52,41 @@ pub(super) fn references(item: &Item) -> Result<Vec<Reference>> {
         found.push(Reference {
             parent,
             index,
-            name: bytes.get(header_len..).unwrap_or_default().to_vec(),
-            bytes: bytes.to_vec(),
+            name: bytes.get(header_len..).unwrap_or_default(),
+            bytes,
         });
         position = position.saturating_add(len);
     }
     Ok(found)
+}
+
+/// Tells whether an item has a reference to a name in `parent`.
+fn has_reference(item: &Item, parent: u64, name: &[u8]) -> Result<bool> {
+    Ok(references(item)?.iter().any(|found| found.is(parent, name)))
+}
+
+/// Names of the log: those of the item that was asked for last are kept, because an item
+/// is asked for once for each of its names.
+#[derive(Default)]
+struct LoggedNames {
+    key: Option<Key>,
+    names: HashSet<(u64, Vec<u8>)>,
+}
+
+impl LoggedNames {
+    fn has(&mut self, log: &Tree<'_>, key: Key, name: (u64, &[u8])) -> Result<bool> {
+        if self.key != Some(key) {
+            self.names.clear();
+            if let Some(item) = log.find(&key)? {
+                let found = references(&item)?;
+                let owned = found.iter().map(|name| (name.parent, name.name.to_vec()));
+                self.names.extend(owned);
+            }
+            self.key = Some(key);
+        }
+        let (parent, name) = name;
+        Ok(self.names.contains(&(parent, name.to_vec())))
+    }
 }
 
 /// Returns the key of a reference of `inode` in its short and its long form.
@@ -58,6 +95,12 @@ pub(super) fn keys(inode: u64, parent: u64, name: &[u8]) -> [Key; 2] {
         Key::new(inode, kind::INODE_REF, parent),
         Key::new(inode, kind::INODE_EXTREF, reference_hash(parent, name)),
     ]
+}
+
+/// Returns the one of the two that is of this form.
+fn key_of(inode: u64, (parent, name): (u64, &[u8]), form: u8) -> Key {
+    let [short, long] = keys(inode, parent, name);
+    if form == kind::INODE_REF { short } else { long }
 }
 
 impl Replay<'_> {
@@ -78,15 +121,15 @@ impl Replay<'_> {
             if !is_searched && self.remove_conflicts(inode, reference, &mut is_searched)? {
                 return Ok(());
             }
-            self.add_logged_name(inode, reference, &item.key)?;
+            self.add_logged_name(inode, reference, item.key.kind)?;
         }
         self.remove_unlogged_names(item, &logged)?;
         self.copy(item)
     }
 
     /// Tells whether the directory has the name already, under the same number.
-    fn is_in_directory(&self, inode: u64, reference: &Reference) -> Result<bool> {
-        let (parent, name) = (reference.parent, &reference.name);
+    fn is_in_directory(&self, inode: u64, reference: &Reference<'_>) -> Result<bool> {
+        let (parent, name) = (reference.parent, reference.name);
         let by_index = self.entry_by_index(parent, reference.index, name)?;
         if by_index.is_none_or(|entry| entry.location.object != inode) {
             return Ok(false);
@@ -101,10 +144,11 @@ impl Replay<'_> {
     fn remove_conflicts(
         &mut self,
         inode: u64,
-        reference: &Reference,
+        reference: &Reference<'_>,
         is_searched: &mut bool,
     ) -> Result<bool> {
-        let (parent, name) = (reference.parent, &reference.name);
+        let (parent, name) = (reference.parent, reference.name);
+        let mut logged = LoggedNames::default();
         for key in keys(inode, parent, name) {
             let Some(item) = self.find(&key)? else {
                 continue;
@@ -117,8 +161,9 @@ impl Replay<'_> {
                 .iter()
                 .filter(|victim| victim.parent == parent)
             {
-                if !self.is_logged(inode, victim, key.kind)? {
-                    self.unlink(parent, inode, &victim.name)?;
+                let own = key_of(inode, (parent, victim.name), key.kind);
+                if !logged.has(&self.log(), own, (parent, victim.name))? {
+                    self.unlink(parent, inode, victim.name)?;
                 }
             }
         }
@@ -131,18 +176,6 @@ impl Replay<'_> {
         Ok(false)
     }
 
-    /// Tells whether the log has a reference.
-    fn is_logged(&self, inode: u64, reference: &Reference, form: u8) -> Result<bool> {
-        let [short, long] = keys(inode, reference.parent, &reference.name);
-        let key = if form == kind::INODE_REF { short } else { long };
-        let Some(item) = self.log().find(&key)? else {
-            return Ok(false);
-        };
-        let same =
-            |found: &Reference| found.parent == reference.parent && found.name == reference.name;
-        Ok(references(&item)?.iter().any(same))
-    }
-
     /// Tells whether the log has a reference of `inode` to a name, in any form.
     pub(super) fn has_logged_reference(
         &self,
@@ -150,29 +183,21 @@ impl Replay<'_> {
         parent: u64,
         name: &[u8],
     ) -> Result<bool> {
-        let reference = Reference {
-            parent,
-            index: 0,
-            name: name.to_vec(),
-            bytes: vec![],
-        };
-        Ok(self.is_logged(inode, &reference, kind::INODE_REF)?
-            || self.is_logged(inode, &reference, kind::INODE_EXTREF)?)
+        for key in keys(inode, parent, name) {
+            if let Some(item) = self.log().find(&key)?
+                && has_reference(&item, parent, name)?
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
-    fn add_logged_name(&mut self, inode: u64, reference: &Reference, key: &Key) -> Result<()> {
-        let (parent, name) = (reference.parent, &reference.name);
-        let [short, long] = keys(inode, parent, name);
-        let own = if key.kind == kind::INODE_REF {
-            short
-        } else {
-            long
-        };
+    fn add_logged_name(&mut self, inode: u64, reference: &Reference<'_>, form: u8) -> Result<()> {
+        let (parent, name) = (reference.parent, reference.name);
+        let own = key_of(inode, (parent, name), form);
         let is_present = match self.find(&own)? {
-            Some(item) => {
-                let same = |found: &Reference| found.parent == parent && found.name == *name;
-                references(&item)?.iter().any(same)
-            }
+            Some(item) => has_reference(&item, parent, name)?,
             None => false,
         };
         if is_present {
@@ -191,15 +216,15 @@ impl Replay<'_> {
     }
 
     /// Takes the names away that the subvolume's item has and the log's has not.
-    fn remove_unlogged_names(&mut self, item: &Item, logged: &[Reference]) -> Result<()> {
+    fn remove_unlogged_names(&mut self, item: &Item, logged: &[Reference<'_>]) -> Result<()> {
         let Some(present) = self.find(&item.key)? else {
             return Ok(());
         };
+        let logged: HashSet<_> = logged.iter().map(|new| (new.parent, new.name)).collect();
         for old in references(&present)? {
-            let same = |new: &Reference| new.parent == old.parent && new.name == old.name;
-            if !logged.iter().any(same) {
+            if !logged.contains(&(old.parent, old.name)) {
                 self.expect_inode(old.parent)?;
-                self.unlink(old.parent, item.key.object, &old.name)?;
+                self.unlink(old.parent, item.key.object, old.name)?;
             }
         }
         Ok(())
@@ -218,7 +243,7 @@ impl Replay<'_> {
             };
             let (mut index, mut kept) = (None, vec![]);
             for found in references(&item)? {
-                if found.parent == parent && found.name == name {
+                if found.is(parent, name) {
                     index = Some(found.index);
                 } else {
                     kept.extend(found.bytes);
@@ -301,6 +326,8 @@ mod tests {
         long.extend(&short[..12]);
         let item = Item::of_bytes(Key::new(301, kind::INODE_EXTREF, 1), long.into());
         assert_eq!(references(&item).unwrap()[0].parent, 300);
+        assert!(has_reference(&item, 300, b"ab").unwrap());
+        assert!(!has_reference(&item, 301, b"ab").unwrap());
         let cut = Item::of_bytes(item.key, item.bytes()[..19].into());
         assert!(references(&cut).is_err());
     }

@@ -25,6 +25,10 @@ const BLOCK_COUNT_MAX: u64 = 1 << 26;
 /// Levels of a tree that are gone down.
 const DEPTH_MAX: usize = 32;
 
+/// Blocks that are looked into for a name that the tree does not lead to: a crafted
+/// directory may have more, and the targets of links are looked for in the same way.
+const SEARCHED_COUNT_MAX: u32 = 4096;
+
 /// Bits of a cursor that tell the place in a block; the block is above, 0 is the root.
 const POSITION_BITS: u32 = STRUCTURE_LOG_MAX + 1;
 
@@ -294,7 +298,7 @@ impl<'a> Directory<'a> {
         Ok(found.filter(|reference| is_shown(reference.number)))
     }
 
-    /// Looks for a name in each block.
+    /// Looks for a name in each of the first blocks.
     fn find_in_any(&self, name: &[u16]) -> Result<Option<Reference>> {
         let is_same = |found: &[u8]| index::units_of(found).eq(name.iter().copied());
         let find = |entries: Entries<'_>| {
@@ -308,7 +312,10 @@ impl<'a> Directory<'a> {
             return Ok(Some(found));
         }
         let (mut used, mut number, count) = (UsedBlocks::default(), 0, self.block_count()?);
-        while let Some(place) = used.next(self, number, count)? {
+        for _ in 0..SEARCHED_COUNT_MAX {
+            let Some(place) = used.next(self, number, count)? else {
+                break;
+            };
             match self.block(place.saturating_mul(self.block_len_bytes())) {
                 Err(Error::Io(error)) => return Err(Error::Io(error)),
                 Err(_) => {}

@@ -47,10 +47,15 @@ pub fn restore(image: &Image, target: &dyn RestoreTarget, progress: &Arc<Progres
             });
         }
     });
-    match failed.into_inner() {
-        Some(error) => Err(error),
-        None => target.finish(image.len()).map_err(Error::Target),
+    if let Some(error) = failed.into_inner() {
+        return Err(error);
     }
+    target.sync(image.len()).map_err(Error::Target)?;
+    // The medium may have taken long. A device is whole now, whatever was wished.
+    if progress.is_cancelled() && !target.is_in_place() {
+        return Err(Error::Interrupted);
+    }
+    target.publish().map_err(Error::Target)
 }
 
 /// A part of the image: a hole before it, and data or nothing.

@@ -3,8 +3,12 @@
 use super::*;
 use crate::backend::{Backend, MemoryBackend};
 use crate::base::{Progress, ReadAt, SnapshotId, Timestamp};
+use crate::source::RestoreTarget;
 use crate::store::{InitOptions, Kind, OpenOptions, Store};
+use std::io;
+use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 fn open(backend: &Arc<MemoryBackend>) -> Arc<Catalog> {
     let options = OpenOptions {
@@ -297,4 +301,55 @@ fn a_cancelled_ingest_leaves_no_snapshot_and_no_lease() {
     assert_eq!(catalog.state().snapshots().len(), 0);
     assert!(backend.list("leases").unwrap().is_empty());
     assert!(leases(catalog.store()).unwrap().is_empty());
+}
+
+/// A target whose medium takes so long that the work is cancelled meanwhile.
+struct SlowTarget {
+    progress: Arc<Progress>,
+    in_place: bool,
+    published: AtomicBool,
+}
+
+impl RestoreTarget for SlowTarget {
+    fn write_at(&self, _offset: u64, _bytes: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn zero(&self, _range: Range<u64>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn sync(&self, _len: u64) -> io::Result<()> {
+        self.progress.cancel();
+        Ok(())
+    }
+
+    fn publish(&self) -> io::Result<()> {
+        self.published.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn is_in_place(&self) -> bool {
+        self.in_place
+    }
+}
+
+#[test]
+fn a_restore_cancelled_while_the_medium_writes_publishes_nothing() {
+    let (_, catalog) = new_catalog();
+    let bytes = noise(1, 3 << 20);
+    let progress = Arc::new(Progress::default());
+    let snapshot = ingest_stream(&catalog, &mut &bytes[..], options("r"), &progress).unwrap();
+    for in_place in [false, true] {
+        let progress = Arc::new(Progress::default());
+        let target = SlowTarget {
+            progress: progress.clone(),
+            in_place,
+            published: AtomicBool::new(false),
+        };
+        let result = restore(&catalog.image(&snapshot), &target, &progress);
+        let kind = result.err().map(|error| error.kind());
+        assert_eq!(kind, (!in_place).then_some(Kind::Interrupted));
+        assert_eq!(target.published.into_inner(), in_place);
+    }
 }

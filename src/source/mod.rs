@@ -67,7 +67,12 @@ pub trait RestoreTarget: Send + Sync {
     fn zero(&self, range: Range<u64>) -> io::Result<()>;
 
     /// Sets the length where that means something, and makes everything durable.
-    fn finish(&self, len: u64) -> io::Result<()>;
+    fn sync(&self, len: u64) -> io::Result<()>;
+
+    /// Gives what is durable the name that was asked for.
+    fn publish(&self) -> io::Result<()> {
+        Ok(())
+    }
 
     /// Tells whether what was there before is lost from the first write on.
     fn is_in_place(&self) -> bool {

@@ -92,29 +92,6 @@ impl FileTarget {
             Err(error) => Err(error),
         }
     }
-
-    fn publish(&self) -> io::Result<()> {
-        if self.replace {
-            std::fs::rename(&self.temporary_path, &self.path)?;
-        } else {
-            // A link fails where a rename would silently replace.
-            match std::fs::hard_link(&self.temporary_path, &self.path) {
-                Ok(()) => std::fs::remove_file(&self.temporary_path)?,
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
-                // FAT and some network file systems have no links.
-                Err(_) if !self.path.exists() => {
-                    std::fs::rename(&self.temporary_path, &self.path)?;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        self.finished.store(true, Ordering::Relaxed);
-        let folder = self
-            .path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
-    }
 }
 
 impl RestoreTarget for FileTarget {
@@ -154,10 +131,32 @@ impl RestoreTarget for FileTarget {
         Ok(())
     }
 
-    fn finish(&self, len: u64) -> io::Result<()> {
+    fn sync(&self, len: u64) -> io::Result<()> {
         self.file.set_len(len)?;
-        self.file.sync_all()?;
-        self.publish()
+        self.file.sync_all()
+    }
+
+    fn publish(&self) -> io::Result<()> {
+        if self.replace {
+            std::fs::rename(&self.temporary_path, &self.path)?;
+        } else {
+            // A link fails where a rename would silently replace.
+            match std::fs::hard_link(&self.temporary_path, &self.path) {
+                Ok(()) => std::fs::remove_file(&self.temporary_path)?,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
+                // FAT and some network file systems have no links.
+                Err(_) if !self.path.exists() => {
+                    std::fs::rename(&self.temporary_path, &self.path)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.finished.store(true, Ordering::Relaxed);
+        let folder = self
+            .path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
     }
 }
 
@@ -259,7 +258,7 @@ impl RestoreTarget for BlockDeviceTarget {
         Ok(())
     }
 
-    fn finish(&self, _len: u64) -> io::Result<()> {
+    fn sync(&self, _len: u64) -> io::Result<()> {
         self.file.sync_all()
     }
 
@@ -289,7 +288,8 @@ mod tests {
         assert!(!path.exists());
         target.zero(0..1 << 20).unwrap();
         target.write_at(1 << 20, &[7; 4096]).unwrap();
-        target.finish(64 << 20).unwrap();
+        target.sync(64 << 20).unwrap();
+        target.publish().unwrap();
         drop(target);
         assert_eq!(names(folder.path()), ["out.img"]);
         let metadata = std::fs::metadata(&path).unwrap();
@@ -317,7 +317,8 @@ mod tests {
         target.write_at(4096, direct).unwrap();
         target.write_at(3 * 4096, crooked).unwrap();
         target.write_at(5 * 4096, end).unwrap();
-        target.finish(len).unwrap();
+        target.sync(len).unwrap();
+        target.publish().unwrap();
         let mut expected = vec![0; len as usize];
         expected[4096..3 * 4096].copy_from_slice(direct);
         expected[3 * 4096..4 * 4096].copy_from_slice(crooked);
@@ -340,7 +341,7 @@ mod tests {
         let target = FileTarget::create(&path, 4096, false).unwrap();
         std::fs::write(&path, b"precious").unwrap();
         assert_eq!(
-            target.finish(4096).unwrap_err().kind(),
+            target.publish().unwrap_err().kind(),
             io::ErrorKind::AlreadyExists
         );
         drop(target);

@@ -23,6 +23,7 @@ mod superblock;
 mod tree;
 mod usage;
 mod volume;
+mod work;
 mod xattr;
 
 use super::{

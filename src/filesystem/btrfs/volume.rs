@@ -7,6 +7,7 @@ use super::key::{Key, is_subvolume, kind, object};
 use super::node::{Item, Owner, Pointer};
 use super::space::Space;
 use super::tree::Cursor;
+use super::work::Work;
 use crate::filesystem::{Error, NodeId, Result};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, btree_map};
@@ -60,6 +61,8 @@ pub(super) struct Tree<'a> {
     space: &'a Space,
     root: Pointer,
     changes: Option<&'a Changes>,
+    /// Where what is done is counted, if it is.
+    work: Option<&'a Work>,
 }
 
 impl Volume {
@@ -96,6 +99,7 @@ impl Volume {
             space: &self.space,
             root,
             changes: None,
+            work: None,
         }
     }
 
@@ -109,6 +113,7 @@ impl Volume {
             space: &self.space,
             root: self.root(number)?.pointer,
             changes: self.overlay.trees.get(&number),
+            work: None,
         })
     }
 
@@ -196,13 +201,34 @@ impl<'a> Tree<'a> {
         }
     }
 
+    /// Counts all that is done with the tree.
+    pub(super) fn with_work(self, work: &'a Work) -> Self {
+        Self {
+            work: Some(work),
+            ..self
+        }
+    }
+
+    /// Counts a look-up; returns an error if there were too many.
+    fn count_look_up(&self) -> Result<()> {
+        self.work.map_or(Ok(()), Work::look_up)
+    }
+
     /// Returns the item of `key`, if there is one.
     pub(super) fn find(&self, key: &Key) -> Result<Option<Item>> {
-        if let Some(change) = self.changes.and_then(|changes| changes.get(key)) {
-            return Ok(change.clone().map(|bytes| Item::of_bytes(*key, bytes)));
+        self.count_look_up()?;
+        let found = match self.changes.and_then(|changes| changes.get(key)) {
+            Some(change) => change
+                .as_ref()
+                .map(|bytes| Item::of_bytes(*key, Arc::clone(bytes))),
+            None => Cursor::seek(self.space, &self.root, key)?
+                .next()?
+                .filter(|item| item.key == *key),
+        };
+        if let (Some(work), Some(item)) = (self.work, &found) {
+            work.look_through(item.bytes().len())?;
         }
-        let found = Cursor::seek(self.space, &self.root, key)?.next()?;
-        Ok(found.filter(|item| item.key == *key))
+        Ok(found)
     }
 
     /// Returns the last item of the object and type of `key` that is not above it, in
@@ -214,6 +240,7 @@ impl<'a> Tree<'a> {
 
     /// Walks all items from `key` on.
     pub(super) fn items_from(&self, key: &Key) -> Result<Items<'a>> {
+        self.count_look_up()?;
         let cursor = Cursor::seek(self.space, &self.root, key)?;
         let changes = self.changes.map(|changes| changes.range(*key..));
         Ok(Items {
@@ -222,6 +249,7 @@ impl<'a> Tree<'a> {
             is_stale: true,
             changes: changes.map(Iterator::peekable),
             all: None,
+            work: self.work,
         })
     }
 
@@ -229,24 +257,33 @@ impl<'a> Tree<'a> {
     /// above it on: extents and checksums begin at a key and reach beyond it. Some
     /// items before that one may come first.
     pub(super) fn items_around(&self, key: &Key) -> Result<Items<'a>> {
+        self.count_look_up()?;
         let lowest = Key { offset: 0, ..*key };
         let mut cursor = Cursor::seek_floor(self.space, &self.root, key)?;
         let mut floor = cursor.next()?;
         while floor.as_ref().is_some_and(|item| item.key < lowest) {
             floor = cursor.next()?;
         }
-        let changes = self.changes.map(|changes| {
+        let mut changes = None;
+        if let Some(all) = self.changes {
             // What was taken away may be covered by something before it.
-            let mut before = changes.range(lowest..=*key).rev();
-            let live = before.find(|(_, change)| change.is_some());
-            changes.range(live.map_or(*key, |(key, _)| *key)..)
-        });
+            let mut first = *key;
+            for (key, change) in all.range(lowest..=*key).rev() {
+                self.work.map_or(Ok(()), Work::step)?;
+                if change.is_some() {
+                    first = *key;
+                    break;
+                }
+            }
+            changes = Some(all.range(first..));
+        }
         Ok(Items {
             cursor,
             base: floor,
             is_stale: false,
             changes: changes.map(Iterator::peekable),
             all: self.changes,
+            work: self.work,
         })
     }
 }
@@ -259,13 +296,23 @@ pub(super) struct Items<'a> {
     is_stale: bool,
     changes: Option<std::iter::Peekable<btree_map::Range<'a, Key, Change>>>,
     all: Option<&'a Changes>,
+    work: Option<&'a Work>,
 }
 
 impl Items<'_> {
     /// Returns the next item, or `None` at the end of the tree. Nothing behind it is
     /// read before it is asked for, so damage there does not hide it.
     pub(super) fn next(&mut self) -> Result<Option<Item>> {
+        let found = self.merge()?;
+        if let (Some(work), Some(item)) = (self.work, &found) {
+            work.look_through(item.bytes().len())?;
+        }
+        Ok(found)
+    }
+
+    fn merge(&mut self) -> Result<Option<Item>> {
         loop {
+            self.work.map_or(Ok(()), Work::step)?;
             if self.is_stale {
                 self.base = self.cursor.next()?;
                 self.is_stale = false;

@@ -14,7 +14,8 @@ mod replay;
 
 use super::key::{Key, kind, object};
 use super::node::{Owner, Pointer};
-use super::volume::{Overlay, Volume, decode_pointer};
+use super::volume::{Overlay, Tree, Volume, decode_pointer};
+use super::work::Work;
 use crate::filesystem::{Error, ErrorKind, Result};
 use replay::{Budget, Replay};
 use std::sync::Arc;
@@ -36,8 +37,8 @@ pub(super) enum Recovery {
 ///
 /// Io if the medium fails.
 pub(super) fn recover(volume: &Volume) -> Result<Recovery> {
-    let mut budget = Budget::new();
-    let error = match replay_all(volume, &mut budget) {
+    let (mut budget, work) = (Budget::new(), Work::new());
+    let error = match replay_all(volume, &mut budget, &work) {
         Ok(overlay) => return Ok(Recovery::Done(overlay)),
         Err(error) => error,
     };
@@ -46,6 +47,9 @@ pub(super) fn recover(volume: &Volume) -> Result<Recovery> {
         _ if budget.is_exceeded() => Ok(Recovery::Refused(
             "its log tree is too large to be replayed in memory",
         )),
+        _ if work.is_exceeded() => Ok(Recovery::Refused(
+            "its log tree would take too long to be replayed",
+        )),
         ErrorKind::Unsupported => Ok(Recovery::Refused(
             "its log tree is on another device or needs something unknown",
         )),
@@ -53,11 +57,12 @@ pub(super) fn recover(volume: &Volume) -> Result<Recovery> {
     }
 }
 
-fn replay_all(volume: &Volume, budget: &mut Budget) -> Result<Overlay> {
+fn replay_all(volume: &Volume, budget: &mut Budget, work: &Work) -> Result<Overlay> {
     let mut overlay = Overlay::default();
     let mut logs = vec![];
     let key = Key::new(object::TREE_LOG, kind::ROOT_ITEM, 0);
-    let mut items = volume.bare_tree(root_of_logs(volume)).items_from(&key)?;
+    let tree = volume.bare_tree(root_of_logs(volume)).with_work(work);
+    let mut items = tree.items_from(&key)?;
     while let Some(item) = items.next_beside(&key)? {
         let pointer = decode_pointer(&item, Owner::Tree(object::TREE_LOG))?;
         logs.push((item.key.offset, pointer));
@@ -73,8 +78,9 @@ fn replay_all(volume: &Volume, budget: &mut Budget) -> Result<Overlay> {
             Err(error) => return Err(error),
             Ok(_) => return Err(replay::contradiction("log of a subvolume", number)),
         };
-        take_checksums(volume, pointer, budget, &mut overlay)?;
-        let mut replay = Replay::new(volume, subvolume, pointer, budget);
+        let log = volume.bare_tree(pointer).with_work(work);
+        take_checksums(volume, &log, budget, &mut overlay)?;
+        let mut replay = Replay::new(volume, subvolume, pointer, budget, work);
         replay.run()?;
         overlay.trees.insert(number, replay.into_changes());
     }
@@ -96,13 +102,13 @@ fn root_of_logs(volume: &Volume) -> Pointer {
 /// Takes the checksums of the data that a log speaks of.
 fn take_checksums(
     volume: &Volume,
-    log: Pointer,
+    log: &Tree<'_>,
     budget: &mut Budget,
     overlay: &mut Overlay,
 ) -> Result<()> {
     let superblock = &volume.space.superblock;
     let key = Key::new(object::CSUMS, kind::EXTENT_CSUM, 0);
-    let mut items = volume.bare_tree(log).items_from(&key)?;
+    let mut items = log.items_from(&key)?;
     while let Some(item) = items.next_beside(&key)? {
         let bytes: Arc<[u8]> = item.bytes().into();
         budget.take(bytes.len())?;

@@ -7,6 +7,7 @@ use super::super::dir_item::search;
 use super::super::key::{Key, kind};
 use super::super::node::Item;
 use super::super::volume::Tree;
+use super::super::work::Work;
 use super::replay::{Replay, contradiction};
 use crate::filesystem::Result;
 use std::collections::HashSet;
@@ -74,10 +75,12 @@ struct LoggedNames {
 }
 
 impl LoggedNames {
-    fn has(&mut self, log: &Tree<'_>, key: Key, name: (u64, &[u8])) -> Result<bool> {
+    fn has(&mut self, log: &Tree<'_>, work: &Work, key: Key, name: (u64, &[u8])) -> Result<bool> {
         if self.key != Some(key) {
             self.names.clear();
             if let Some(item) = log.find(&key)? {
+                // A copy of each name costs more than to look at it.
+                work.look_through(item.bytes().len().saturating_mul(4))?;
                 let found = references(&item)?;
                 let owned = found.iter().map(|name| (name.parent, name.name.to_vec()));
                 self.names.extend(owned);
@@ -162,7 +165,7 @@ impl Replay<'_> {
                 .filter(|victim| victim.parent == parent)
             {
                 let own = key_of(inode, (parent, victim.name), key.kind);
-                if !logged.has(&self.log(), own, (parent, victim.name))? {
+                if !logged.has(&self.log(), self.work, own, (parent, victim.name))? {
                     self.unlink(parent, inode, victim.name)?;
                 }
             }

@@ -4,6 +4,7 @@ use super::super::inode;
 use super::super::key::{Key, kind};
 use super::super::node::{Item, Pointer};
 use super::super::volume::{Change, Changes, Items, Tree, Volume};
+use super::super::work::Work;
 use crate::base::Fields;
 use crate::filesystem::{Error, FileType, Result};
 use std::collections::BTreeSet;
@@ -74,6 +75,7 @@ pub(super) struct Replay<'a> {
     log: Pointer,
     changes: Changes,
     budget: &'a mut Budget,
+    pub(super) work: &'a Work,
     /// Inodes whose links are counted at the end.
     pub(super) fixups: BTreeSet<u64>,
 }
@@ -84,6 +86,7 @@ impl<'a> Replay<'a> {
         subvolume: Pointer,
         log: Pointer,
         budget: &'a mut Budget,
+        work: &'a Work,
     ) -> Self {
         Self {
             volume,
@@ -91,6 +94,7 @@ impl<'a> Replay<'a> {
             log,
             changes: Changes::new(),
             budget,
+            work,
             fixups: BTreeSet::new(),
         }
     }
@@ -154,7 +158,7 @@ impl<'a> Replay<'a> {
 
     /// Returns the log.
     pub(super) fn log(&self) -> Tree<'a> {
-        self.volume.bare_tree(self.log)
+        self.volume.bare_tree(self.log).with_work(self.work)
     }
 
     /// Returns the subvolume as it is now.
@@ -162,6 +166,7 @@ impl<'a> Replay<'a> {
         self.volume
             .bare_tree(self.subvolume)
             .with_changes(&self.changes)
+            .with_work(self.work)
     }
 
     /// Returns the item of `key` as it is now.
@@ -248,8 +253,12 @@ pub(super) fn set<const N: usize>(bytes: &mut [u8], position: usize, value: [u8;
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::extent::{
+        DISK_BYTENR, EXTENT_ITEM_LEN, NUM_BYTES, TYPE, TYPE_REGULAR,
+    };
     use super::super::super::fixture::{Image, root};
     use super::*;
+    use crate::filesystem::ErrorKind;
 
     const ROOT: u64 = 1 << 20;
 
@@ -259,7 +268,8 @@ mod tests {
         image.leaf(ROOT, &[]);
         let volume = image.volume();
         let mut budget = Budget::new();
-        let mut replay = Replay::new(&volume, root(ROOT, 0), root(ROOT, 0), &mut budget);
+        let (work, pointer) = (Work::new(), root(ROOT, 0));
+        let mut replay = Replay::new(&volume, pointer, pointer, &mut budget, &work);
         let mut count = 0;
         while replay.put(key_of(count), vec![0; 160]).is_ok() {
             count += 1;
@@ -275,5 +285,67 @@ mod tests {
         let all_one = count_puts(|_| Key::new(257, kind::INODE_ITEM, 0));
         assert_eq!(each_new, 29_127);
         assert!((130_000..140_000).contains(&all_one), "{all_one}");
+    }
+
+    /// An inode and extents of a block each, those of the log up to the end of the file:
+    /// each of them looks through all that is left.
+    fn overlapping(work: &Work) -> (Result<()>, bool) {
+        const LEAVES: u64 = 40;
+        const PER_LEAF: u64 = 45;
+        let mut image = Image::new();
+        let mut place = ROOT;
+        let mut tree = |is_log: bool| {
+            let mut children = vec![];
+            for leaf in 0..LEAVES {
+                place += 4096;
+                let inode = Key::new(257, kind::INODE_ITEM, 0);
+                let mut item = vec![0; 160];
+                item[inode::NLINK] = 1;
+                set(&mut item, inode::MODE, 0o100_644_u32.to_le_bytes());
+                let offsets = (0..PER_LEAF).map(|index| (leaf * PER_LEAF + index) * 4096);
+                let extents = offsets.map(|offset| {
+                    let mut bytes = vec![0; EXTENT_ITEM_LEN];
+                    bytes[TYPE] = TYPE_REGULAR;
+                    set(&mut bytes, DISK_BYTENR, (1_u64 << 20).to_le_bytes());
+                    let len = if is_log {
+                        LEAVES * PER_LEAF * 4096 - offset
+                    } else {
+                        4096
+                    };
+                    set(&mut bytes, NUM_BYTES, len.to_le_bytes());
+                    (Key::new(257, kind::EXTENT_DATA, offset), bytes)
+                });
+                let all: Vec<_> = (leaf == 0)
+                    .then_some((inode, item))
+                    .into_iter()
+                    .chain(extents)
+                    .collect();
+                let borrowed: Vec<_> = all.iter().map(|(key, bytes)| (*key, &bytes[..])).collect();
+                image.leaf(place, &borrowed);
+                children.push((all[0].0, place));
+            }
+            place += 4096;
+            image.branch(place, 1, &children);
+            root(place, 1)
+        };
+        let (subvolume, log) = (tree(false), tree(true));
+        let volume = image.volume();
+        let mut budget = Budget::new();
+        let mut replay = Replay::new(&volume, subvolume, log, &mut budget, work);
+        let result = replay.run();
+        (result, budget.is_exceeded())
+    }
+
+    #[test]
+    fn a_log_that_takes_too_long_is_given_up() {
+        let work = Work::with_limit(10 << 20);
+        let (result, is_too_large) = overlapping(&work);
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::Unsupported);
+        assert!(work.is_exceeded() && !is_too_large);
+        // Stopped at once, not at the end.
+        assert!(work.done() < 11 << 20, "{}", work.done());
+        let work = Work::new();
+        overlapping(&work).0.unwrap();
+        assert!(work.done() > 20 << 20, "{}", work.done());
     }
 }

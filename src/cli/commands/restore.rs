@@ -54,11 +54,15 @@ pub fn run(arguments: &RestoreArguments, context: &Context) -> Result<()> {
         });
     }
     let start = Instant::now();
-    let target = source::open_target(&arguments.destination, image.len(), arguments.force)?;
+    let mut is_in_place = false;
     let result = with_progress(context, &title, |progress| {
+        // Opened and dropped while a signal does not end the program: a temporary file
+        // is always removed.
+        let target = source::open_target(&arguments.destination, image.len(), arguments.force)?;
+        is_in_place = target.is_in_place();
         Ok(snapshot::restore(&image, &*target, progress)?)
     });
-    if result.is_err() && target.is_in_place() {
+    if result.is_err() && is_in_place {
         context
             .output
             .warn("the device was partly overwritten; its content is of no use");

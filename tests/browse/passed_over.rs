@@ -114,6 +114,28 @@ fn of_an_xfs() {
 }
 
 #[test]
+fn of_a_btrfs() {
+    needs!("root", "fuse", "mkfs.btrfs", "rsync");
+    let make = "truncate -s 256M $W/image; mkfs.btrfs -q -m single -n 4096 $W/image
+        timeout 60 mount -o loop $W/image $W/mnt; fill";
+    // A byte of the block that has it by number, among its neighbours: key type 96.
+    let damage = |image: &mut [u8]| {
+        let mut changed = 0;
+        for place in places(image, &name()) {
+            let block = &mut image[place / 4096 * 4096..][..4096];
+            let count = usize::from(u16::from_le_bytes([block[96], block[97]]));
+            let kind = |index: usize| block[101 + 25 * index + 8];
+            if block[100] == 0 && kind(0) == 96 && kind(count - 1) == 96 {
+                block[4000] ^= 1;
+                changed += 1;
+            }
+        }
+        assert!(changed > 0);
+    };
+    check("btrfs", make, damage, 100);
+}
+
+#[test]
 fn of_an_ntfs() {
     needs!("root", "fuse", "mkntfs", "ntfs-3g", "rsync");
     let make = "truncate -s 64M $W/image; mkntfs -qQF $W/image >&2

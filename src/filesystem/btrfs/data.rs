@@ -183,7 +183,9 @@ impl Volume {
             );
         }
         if !is_known.iter().all(|is_known| *is_known) {
-            let mut items = self.tree(object::CSUM_TREE)?.items_around(&key)?;
+            let mut items = self
+                .tree(object::CSUM_TREE)?
+                .items_around(&key, end.saturating_sub(1))?;
             while let Some(item) = items
                 .next_beside(&key)?
                 .filter(|item| item.key.offset < end)

@@ -52,9 +52,15 @@ impl Volume {
             return Ok(());
         }
         let key = Key::new(directory.inode, kind::DIR_INDEX, cursor.0);
-        let mut items = self.subvolume_of(directory)?.items_from(&key)?;
+        let mut items = self.subvolume_of(directory)?.items_beside(&key)?;
         let mut damage = Damage::default();
-        while let Some(item) = items.next_beside(&key)? {
+        loop {
+            let item = match damage.pass(items.next_beside(&key))? {
+                Some(Some(item)) => item,
+                Some(None) => break,
+                // What is behind a damaged block is listed.
+                None => continue,
+            };
             let fields = item.fields();
             let next = item.key.offset.saturating_add(1);
             if next >= CURSOR_LIMIT {

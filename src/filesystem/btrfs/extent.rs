@@ -209,7 +209,9 @@ impl Volume {
     ) -> Result<Runs<'_>> {
         let key = Key::new(node.inode, kind::EXTENT_DATA, start);
         Ok(Runs {
-            items: self.subvolume_of(node)?.items_around(&key)?,
+            items: self
+                .subvolume_of(node)?
+                .items_around(&key, end.saturating_sub(1))?,
             key,
             sector_len: self.space.superblock.sector_len,
             position: start,

@@ -86,6 +86,11 @@ impl Image {
         });
     }
 
+    /// Changes a byte of a block, so that its checksum is wrong.
+    pub(super) fn damage(&mut self, bytenr: u64) {
+        self.0[bytenr as usize + NODE_LEN - 1] ^= 1;
+    }
+
     pub(super) fn volume(self) -> Volume {
         let superblock = Superblock::read(&self.0).unwrap();
         let blocks = BlockReader::new(Arc::new(self.0), BlockCache::new(1 << 20));

@@ -19,6 +19,10 @@ pub(super) struct Cursor<'a> {
     /// From the root to a leaf; empty at the end.
     path: Vec<Step>,
     last: Option<Key>,
+    /// Items above it are not asked for.
+    end: Option<Key>,
+    /// Why the way down ended above a leaf; told by the next step.
+    failed: Option<Error>,
 }
 
 impl<'a> Cursor<'a> {
@@ -26,7 +30,7 @@ impl<'a> Cursor<'a> {
     ///
     /// # Errors
     ///
-    /// Those of reading the blocks on the way.
+    /// Those of reading the root; damage below it is an error of the first step.
     pub(super) fn seek(space: &'a Space, root: &Pointer, key: &Key) -> Result<Self> {
         Self::go(space, root, key, false)
     }
@@ -35,7 +39,7 @@ impl<'a> Cursor<'a> {
     ///
     /// # Errors
     ///
-    /// Those of reading the blocks on the way.
+    /// Those of reading the root; damage below it is an error of the first step.
     pub(super) fn seek_floor(space: &'a Space, root: &Pointer, key: &Key) -> Result<Self> {
         Self::go(space, root, key, true)
     }
@@ -49,39 +53,66 @@ impl<'a> Cursor<'a> {
             root: *root,
             path: Vec::with_capacity(usize::from(root.level).saturating_add(1)),
             last: None,
+            end: None,
+            failed: None,
         };
-        let mut pointer = *root;
+        let mut node = space.node(root)?;
         loop {
-            let node = space.node(&pointer)?;
             let is_leaf = node.level == 0;
             let slot = match is_leaf && !is_floor {
                 true => node.rank(key, false)?,
                 false => node.rank(key, true)?.saturating_sub(1),
             };
-            if !is_leaf {
-                pointer = node.child(slot, root.owner)?;
-            }
+            let child = (!is_leaf).then(|| node.child(slot, root.owner));
             cursor.path.push(Step { node, slot });
-            if is_leaf {
+            let Some(child) = child else {
                 return Ok(cursor);
+            };
+            match child.and_then(|pointer| space.node(&pointer)) {
+                Ok(below) => node = below,
+                Err(error) => {
+                    cursor.failed = Some(error);
+                    return Ok(cursor);
+                }
             }
         }
     }
 
-    /// Returns the item here and goes on, or `None` at the end.
+    /// Ends the walk behind `key`: no block is read for what is above it.
+    pub(super) fn until(self, key: Key) -> Self {
+        Self {
+            end: Some(key),
+            ..self
+        }
+    }
+
+    /// Returns the item here and goes on, or `None` at the end. After an error it can be
+    /// called again, and goes on behind what is damaged.
     ///
     /// # Errors
     ///
     /// Those of reading the next block; Corrupt if the keys do not rise.
     pub(super) fn next(&mut self) -> Result<Option<Item>> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         while let Some(step) = self.path.last_mut() {
-            if step.slot >= step.node.count {
-                self.path.pop();
+            let is_leaf = step.node.level == 0;
+            if !is_leaf || step.slot >= step.node.count {
+                // A way down that failed ends above a leaf.
+                if is_leaf {
+                    self.path.pop();
+                }
                 self.turn()?;
                 continue;
             }
-            let item = step.node.item(step.slot)?;
-            step.slot = step.slot.saturating_add(1);
+            let slot = step.slot;
+            step.slot = slot.saturating_add(1);
+            let item = step.node.item(slot)?;
+            if self.end.is_some_and(|end| end < item.key) {
+                self.path.clear();
+                return Ok(None);
+            }
             if self.last.is_some_and(|last| last >= item.key) {
                 let offset = item.fields().offset();
                 let expected = "one above the last";
@@ -106,6 +137,11 @@ impl<'a> Cursor<'a> {
             };
             step.slot = step.slot.saturating_add(1);
             if step.slot < step.node.count {
+                let first = step.node.key(step.slot)?;
+                if self.end.is_some_and(|end| end < first) {
+                    self.path.clear();
+                    return Ok(());
+                }
                 break step.node.child(step.slot, self.root.owner)?;
             }
             self.path.pop();
@@ -197,6 +233,54 @@ mod tests {
         assert_eq!(objects(cursor), (vec![10, 11, 12, 14], false));
     }
 
+    /// Returns the objects and how often there was an error instead.
+    fn all_objects(mut cursor: Cursor<'_>) -> (Vec<u64>, usize) {
+        let (mut found, mut errors) = (vec![], 0);
+        loop {
+            match cursor.next() {
+                Ok(Some(item)) => found.push(item.key.object),
+                Ok(None) => return (found, errors),
+                Err(_) => errors += 1,
+            }
+            assert!(errors < 10);
+        }
+    }
+
+    #[test]
+    fn a_walk_goes_on_behind_damage() {
+        let mut image = image();
+        image.damage(LEAVES[1]);
+        let volume = image.volume();
+        let (space, root) = (&volume.space, root(ROOT, 1));
+        let from = |object| all_objects(Cursor::seek(space, &root, &key(object)).unwrap());
+        assert_eq!(from(0), (vec![10, 11, 14, 15], 1));
+        // Where it begins is damaged.
+        assert_eq!(from(13), (vec![14, 15], 1));
+        assert_eq!(from(14), (vec![14, 15], 0));
+        let around = Cursor::seek_floor(space, &root, &key(13)).unwrap();
+        assert_eq!(all_objects(around), (vec![14, 15], 1));
+    }
+
+    #[test]
+    fn a_walk_reads_no_block_behind_its_end() {
+        let mut image = image();
+        image.damage(LEAVES[1]);
+        let volume = image.volume();
+        let (space, root) = (&volume.space, root(ROOT, 1));
+        let until = |from, end| {
+            let cursor = Cursor::seek(space, &root, &key(from)).unwrap();
+            all_objects(cursor.until(end))
+        };
+        assert_eq!(until(10, key(11)), (vec![10, 11], 0));
+        assert_eq!(until(10, key(10)), (vec![10], 0));
+        // What is not there and would be the last one of its leaf.
+        assert_eq!(until(11, Key::new(11, 1, 5)), (vec![11], 0));
+        assert_eq!(until(10, key(12)), (vec![10, 11], 1));
+        assert_eq!(until(10, key(14)), (vec![10, 11, 14], 1));
+        let missing = Key::new(11, 1, 5);
+        assert!(volume.bare_tree(root).find(&missing).unwrap().is_none());
+    }
+
     #[test]
     fn loops_and_wrong_levels_are_refused() {
         let mut image = image();
@@ -212,7 +296,8 @@ mod tests {
         let cursor = Cursor::seek(space, &root(ROOT, 1), &key(0)).unwrap();
         assert_eq!(objects(cursor), (vec![10, 11], false));
         for (bytenr, level) in [(ROOT, 2), (ROOT, 0), (ROOT, 9), (ROOT + 16_384, 2), (77, 0)] {
-            assert!(Cursor::seek(space, &root(bytenr, level), &key(0)).is_err());
+            let found = Cursor::seek(space, &root(bytenr, level), &key(0));
+            assert!(found.and_then(|mut cursor| cursor.next()).is_err());
         }
     }
 }

@@ -80,7 +80,7 @@ impl Volume {
         })?;
         let mut sums = Sums::default();
         let key = Key::new(object::CHUNKS, kind::CHUNK_ITEM, 0);
-        let mut items = self.chunk_tree().items_from(&key)?;
+        let mut items = self.chunk_tree().items_beside(&key)?;
         let mut count = 0_u32;
         while let Some(item) = items.next_beside(&key)? {
             count = count.saturating_add(1);
@@ -142,7 +142,7 @@ impl Volume {
         let mut ranges = Ranges::new(superblock.device_bytes, visit);
         let extents = self.tree(object::EXTENT_TREE)?;
         let key = Key::new(device, kind::DEV_EXTENT, 0);
-        let mut items = self.tree(object::DEV_TREE)?.items_from(&key)?;
+        let mut items = self.tree(object::DEV_TREE)?.items_beside(&key)?;
         let mut lowest = 0;
         while let Some(item) = items.next_beside(&key)? {
             let fields = item.fields();

@@ -222,6 +222,7 @@ impl<'a> Tree<'a> {
                 .as_ref()
                 .map(|bytes| Item::of_bytes(*key, Arc::clone(bytes))),
             None => Cursor::seek(self.space, &self.root, key)?
+                .until(*key)
                 .next()?
                 .filter(|item| item.key == *key),
         };
@@ -253,13 +254,27 @@ impl<'a> Tree<'a> {
         })
     }
 
+    /// Walks the items of the object and type of `key` from it on.
+    pub(super) fn items_beside(&self, key: &Key) -> Result<Items<'a>> {
+        let mut items = self.items_from(key)?;
+        items.cursor = items.cursor.until(Key {
+            offset: u64::MAX,
+            ..*key
+        });
+        Ok(items)
+    }
+
     /// Walks the items of the object and type of `key` from the last one that is not
-    /// above it on: extents and checksums begin at a key and reach beyond it. Some
-    /// items before that one may come first.
-    pub(super) fn items_around(&self, key: &Key) -> Result<Items<'a>> {
+    /// above it on to those at `last`: extents and checksums begin at a key and reach
+    /// beyond it. Some items before that one may come first.
+    pub(super) fn items_around(&self, key: &Key, last: u64) -> Result<Items<'a>> {
         self.count_look_up()?;
         let lowest = Key { offset: 0, ..*key };
-        let mut cursor = Cursor::seek_floor(self.space, &self.root, key)?;
+        let end = Key {
+            offset: last,
+            ..*key
+        };
+        let mut cursor = Cursor::seek_floor(self.space, &self.root, key)?.until(end);
         let mut floor = cursor.next()?;
         while floor.as_ref().is_some_and(|item| item.key < lowest) {
             floor = cursor.next()?;
@@ -394,9 +409,15 @@ mod tests {
         assert_eq!(offsets(tree.items_from(&key(11)).unwrap()), all[2..]);
         assert_eq!(offsets(tree.items_from(&key(50)).unwrap()), []);
         // The last one that is not above may be a change or on disk.
-        assert_eq!(offsets(tree.items_around(&key(25)).unwrap()), all[2..]);
-        assert_eq!(offsets(tree.items_around(&key(45)).unwrap()), all[3..]);
-        assert_eq!(offsets(tree.items_around(&key(5)).unwrap()), all);
+        assert_eq!(
+            offsets(tree.items_around(&key(25), u64::MAX).unwrap()),
+            all[2..]
+        );
+        assert_eq!(
+            offsets(tree.items_around(&key(45), u64::MAX).unwrap()),
+            all[3..]
+        );
+        assert_eq!(offsets(tree.items_around(&key(5), u64::MAX).unwrap()), all);
         assert!(tree.find(&key(20)).unwrap().is_none());
         assert_eq!(tree.find(&key(10)).unwrap().unwrap().bytes(), b"c");
         assert_eq!(tree.find(&key(30)).unwrap().unwrap().bytes(), b"d");

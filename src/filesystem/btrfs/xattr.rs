@@ -23,7 +23,7 @@ impl Volume {
             return Ok(names);
         }
         let key = Key::new(node.inode, kind::XATTR_ITEM, 0);
-        let mut items = self.subvolume_of(node)?.items_from(&key)?;
+        let mut items = self.subvolume_of(node)?.items_beside(&key)?;
         while let Some(item) = items.next_beside(&key)? {
             search::<()>(&item.fields(), &mut |found| {
                 if is_shown(found.name) {

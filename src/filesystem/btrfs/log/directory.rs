@@ -27,7 +27,7 @@ impl Replay<'_> {
             return Ok(());
         }
         let all = Key::new(directory, kind::DIR_LOG_INDEX, 0);
-        let mut ranges = self.log().items_from(&all)?;
+        let mut ranges = self.log().items_beside(&all)?;
         let mut lowest = 0;
         while let Some(range) = ranges.next_beside(&all)? {
             let end = range.fields().le_u64(0)?;
@@ -78,7 +78,7 @@ impl Replay<'_> {
         has_log: bool,
     ) -> Result<Vec<Victim>> {
         let first = Key::new(directory, kind::DIR_INDEX, *range.start());
-        let mut items = self.items_from(&first)?;
+        let mut items = self.items_beside(&first)?;
         // Both are sorted by number.
         let mut logged = self.log().items_from(&first)?;
         let mut next_logged = if has_log { logged.next()? } else { None };

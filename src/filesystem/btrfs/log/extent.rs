@@ -90,7 +90,7 @@ impl Replay<'_> {
 
     fn extents_between(&self, inode: u64, start: u64, end: u64) -> Result<Vec<Old>> {
         let key = Key::new(inode, kind::EXTENT_DATA, start);
-        let mut items = self.items_around(&key)?;
+        let mut items = self.items_around(&key, end.saturating_sub(1))?;
         let mut found = vec![];
         while let Some(item) = items.next_beside(&key)? {
             if item.key.offset >= end || found.len() >= BATCH_COUNT_MAX {

@@ -79,7 +79,7 @@ impl Replay<'_> {
     fn remove_old_xattrs(&mut self, number: u64) -> Result<()> {
         let all = Key::new(number, kind::XATTR_ITEM, 0);
         let mut old = vec![];
-        let mut items = self.items_from(&all)?;
+        let mut items = self.items_beside(&all)?;
         while let Some(item) = items.next_beside(&all)? {
             let logged = self.log().find(&item.key)?;
             let mut names = HashSet::new();
@@ -118,7 +118,7 @@ impl Replay<'_> {
         let mut count = 0_u32;
         for kind in [kind::INODE_REF, kind::INODE_EXTREF] {
             let all = Key::new(number, kind, 0);
-            let mut items = self.items_from(&all)?;
+            let mut items = self.items_beside(&all)?;
             while let Some(found) = items.next_beside(&all)? {
                 let found = references(&found)?.len();
                 count = count.saturating_add(u32::try_from(found).unwrap_or(u32::MAX));

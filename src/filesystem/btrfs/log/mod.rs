@@ -62,7 +62,7 @@ fn replay_all(volume: &Volume, budget: &mut Budget, work: &Work) -> Result<Overl
     let mut logs = vec![];
     let key = Key::new(object::TREE_LOG, kind::ROOT_ITEM, 0);
     let tree = volume.bare_tree(root_of_logs(volume)).with_work(work);
-    let mut items = tree.items_from(&key)?;
+    let mut items = tree.items_beside(&key)?;
     while let Some(item) = items.next_beside(&key)? {
         let pointer = decode_pointer(&item, Owner::Tree(object::TREE_LOG))?;
         logs.push((item.key.offset, pointer));
@@ -108,7 +108,7 @@ fn take_checksums(
 ) -> Result<()> {
     let superblock = &volume.space.superblock;
     let key = Key::new(object::CSUMS, kind::EXTENT_CSUM, 0);
-    let mut items = log.items_from(&key)?;
+    let mut items = log.items_beside(&key)?;
     while let Some(item) = items.next_beside(&key)? {
         let bytes: Arc<[u8]> = item.bytes().into();
         budget.take(bytes.len())?;

@@ -175,13 +175,13 @@ impl<'a> Replay<'a> {
     }
 
     /// Walks the subvolume as it is now.
-    pub(super) fn items_from(&self, key: &Key) -> Result<Items<'_>> {
-        self.tree().items_from(key)
+    pub(super) fn items_beside(&self, key: &Key) -> Result<Items<'_>> {
+        self.tree().items_beside(key)
     }
 
     /// Walks the subvolume as it is now; see [`Tree::items_around`].
-    pub(super) fn items_around(&self, key: &Key) -> Result<Items<'_>> {
-        self.tree().items_around(key)
+    pub(super) fn items_around(&self, key: &Key, last: u64) -> Result<Items<'_>> {
+        self.tree().items_around(key, last)
     }
 
     /// Puts an item in the place of what is there.

@@ -5,23 +5,17 @@
 use crate::driver::{ExfatFuse, list_vfat, vfat};
 use crate::exfat::{reduce, without};
 use crate::listing::{Listing, difference, of_reader, parse};
-use crate::support::reader::{FileImage, open};
+use crate::support::reader::{FileImage, images_of, open};
 use crate::support::{Scratch, measured, needs, shell_ok};
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 
 #[test]
 fn volumes_that_others_wrote() {
-    let Some(folder) = std::env::var_os("TINTYPE_FAT_VOLUMES") else {
+    let Some(images) = images_of("TINTYPE_FAT_VOLUMES") else {
         return; // Nothing is skipped: these are volumes beside those of the tests.
     };
     needs!("linux.uml", "root", "fuse", "mount.exfat-fuse");
-    let mut images: Vec<_> = std::fs::read_dir(folder)
-        .expect("a folder of images")
-        .map(|entry| entry.expect("an entry").path())
-        .collect();
-    images.sort();
-    assert!(!images.is_empty(), "no image in the folder");
     let is_equal = |image: &Path| {
         std::panic::catch_unwind(AssertUnwindSafe(|| is_equal(image))).unwrap_or(false)
     };

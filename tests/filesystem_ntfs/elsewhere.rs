@@ -4,23 +4,17 @@
 
 use crate::driver::Mounted;
 use crate::listing::{Listing, difference, of_mount, of_reader};
-use crate::support::reader::{FileImage, open};
+use crate::support::reader::{FileImage, images_of, open};
 use crate::support::{Scratch, measured, needs, shell_ok};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 #[test]
 fn volumes_that_others_wrote() {
-    let Some(folder) = std::env::var_os("TINTYPE_NTFS_VOLUMES") else {
+    let Some(images) = images_of("TINTYPE_NTFS_VOLUMES") else {
         return; // Nothing is skipped: these are volumes beside those of the tests.
     };
     needs!("ntfs-3g", "fuse", "root");
-    let mut images: Vec<_> = std::fs::read_dir(folder)
-        .expect("a folder of images")
-        .map(|entry| entry.expect("an entry").path())
-        .collect();
-    images.sort();
-    assert!(!images.is_empty(), "no image in the folder");
     let differing = images.iter().filter(|image| !is_equal(image)).count();
     assert_eq!(differing, 0, "volumes that differ");
 }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tintype::base::ReadAt;
 use tintype::filesystem::{
@@ -89,4 +89,16 @@ pub fn extents(fs: &dyn FileSystem, node: NodeId) -> (u64, Result<()>) {
         ControlFlow::Continue(())
     });
     (len, result)
+}
+
+/// Returns the images of the folder that an environment variable names, if it is set.
+pub fn images_of(variable: &str) -> Option<Vec<PathBuf>> {
+    let folder = std::env::var_os(variable)?;
+    let mut images: Vec<_> = std::fs::read_dir(folder)
+        .expect("a folder of images")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    images.sort();
+    assert!(!images.is_empty(), "no image in the folder");
+    Some(images)
 }

@@ -106,6 +106,7 @@ fn of_store(error: &store::Error, signal: Option<u8>) -> Code {
         store::Kind::Denied => Code::Denied,
         store::Kind::Unsupported => Code::Unsupported,
         store::Kind::Invalid => Code::Usage,
+        store::Kind::Exists => Code::Refused,
         store::Kind::Interrupted => signal.map_or(Code::Failure, Code::Signal),
         store::Kind::Io => Code::Failure,
     }

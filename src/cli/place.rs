@@ -8,7 +8,7 @@ use super::output::printable;
 use super::substitutes::SubstituteArguments;
 use crate::base::ReadAt;
 use crate::contents::{Contents, FolderSpill, Follow, View, ViewNode, Volume};
-use crate::filesystem::{self, BlockCache, Metadata, OpenOptions};
+use crate::filesystem::{self, BlockCache, ErrorKind, Metadata, OpenOptions};
 use crate::snapshot::{Catalog, Snapshot};
 use crate::source::{self, SourceReader};
 use crate::store;
@@ -183,7 +183,7 @@ impl<'a> Opener<'a> {
         let assembly = contents.assembly().map_err(failed)?;
         match assembly.view() {
             Some(view) => Ok(Arc::clone(view)),
-            None => Err(failed(nothing_to_show(&contents))),
+            None => Err(nothing_to_show(&contents, &image.label)),
         }
     }
 }
@@ -272,18 +272,33 @@ fn find_volume<'a>(contents: &'a Contents, wanted: &str, label: &str) -> Result<
         })
 }
 
-/// Returns why no file of an image can be shown.
-fn nothing_to_show(contents: &Contents) -> filesystem::Error {
+/// Returns why no file of an image can be shown: damage, if there is any.
+fn nothing_to_show(contents: &Contents, label: &str) -> Error {
     let mut reasons = vec![];
     for volume in contents.volumes() {
-        let reason = match volume.file_system() {
-            Ok(_) => continue,
-            Err(error) => printable(&store::chain(&error)),
+        let Err(error) = volume.file_system() else {
+            continue;
         };
-        match volume.path_name() {
+        let name = printable(volume.path_name());
+        if error.kind() == ErrorKind::Corrupt {
+            let place = match &*name {
+                "" => label.to_owned(),
+                name => format!("{label}, partition {name}"),
+            };
+            return Error::Files {
+                place,
+                source: error,
+            };
+        }
+        let reason = printable(&store::chain(&error));
+        match &*name {
             "" => reasons.push(reason),
-            name => reasons.push(format!("{}: {reason}", printable(name))),
+            name => reasons.push(format!("{name}: {reason}")),
         }
     }
-    filesystem::Error::unsupported(format!("no files to show: {}", reasons.join("; ")))
+    let feature = format!("no files to show: {}", reasons.join("; "));
+    Error::Files {
+        place: label.to_owned(),
+        source: filesystem::Error::unsupported(feature),
+    }
 }

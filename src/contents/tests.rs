@@ -76,7 +76,7 @@ fn the_root_is_the_one_with_fstab_and_the_rest_lies_where_it_says() {
         "not found: the device, which is another disk"
     );
     assert_eq!(why("/nowhere"), "not found: \"nowhere\"");
-    assert!(why("/etc/fstab").contains("expected a Directory"));
+    assert!(why("/etc/fstab").contains("expected a directory"));
 }
 
 #[test]

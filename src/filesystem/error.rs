@@ -35,7 +35,7 @@ pub enum Error {
         actual: u64,
     },
     /// The node is not of the type that the operation needs.
-    #[error("expected a {expected:?}, found a {actual:?}")]
+    #[error("expected a {}, found a {}", expected.name(), actual.name())]
     WrongType {
         /// The type that the operation needs.
         expected: FileType,

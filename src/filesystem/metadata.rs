@@ -47,6 +47,19 @@ pub enum FileType {
 }
 
 impl FileType {
+    /// Returns what people call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Regular => "regular file",
+            Self::Directory => "directory",
+            Self::Symlink => "symbolic link",
+            Self::CharacterDevice => "character device",
+            Self::BlockDevice => "block device",
+            Self::Fifo => "named pipe",
+            Self::Socket => "socket",
+        }
+    }
+
     /// Returns the type in the upper four bits of a Unix mode.
     pub const fn from_mode(mode: u16) -> Option<Self> {
         match mode & 0xF000 {

@@ -1,5 +1,6 @@
 //! Is this a good place for a mount, and how to get a mount away from it.
 
+use crate::source::is_our_mount;
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 use std::fs;
@@ -22,6 +23,12 @@ pub enum Refusal {
         mount_point: PathBuf,
         /// The store's folder.
         store: PathBuf,
+    },
+    /// A store is mounted there.
+    #[error("a tintype is mounted at {mount_point} already; `tintype umount` takes it away")]
+    Mounted {
+        /// The place.
+        mount_point: PathBuf,
     },
     /// It is not a directory that can be used.
     #[error("{mount_point} is not a directory to mount on")]
@@ -52,6 +59,10 @@ pub(super) fn prepare(mount_point: &Path, store: Option<&Path>) -> Result<PathBu
     let real = fs::canonicalize(mount_point).map_err(refuse)?;
     if !fs::metadata(&real).map_err(refuse)?.is_dir() {
         return Err(refuse(io::Error::from(io::ErrorKind::NotADirectory)));
+    }
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    if is_our_mount(&table, &real) {
+        return Err(Refusal::Mounted { mount_point: real });
     }
     if let Some(store) = store.and_then(|store| fs::canonicalize(store).ok())
         && (real.starts_with(&store) || store.starts_with(&real))

@@ -62,7 +62,7 @@ pub fn copy(
     });
     if let Some(twin) = twin {
         let reference = twin.reference();
-        return Err(Error::Invalid(format!(
+        return Err(Error::Exists(format!(
             "the other store has {reference} already"
         )));
     }

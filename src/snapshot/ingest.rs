@@ -5,6 +5,7 @@ use super::catalog::Catalog;
 use super::discard::Discard;
 use super::lease::{Lease, LeaseRole};
 use super::manifest::{Labels, Manifest, Snapshot, SnapshotKind, SnapshotType, check_resource};
+use super::plausible;
 use crate::base::limits::IMAGE_LEN_MAX;
 use crate::base::{
     BLOCK_LEN_BYTES, Extent, Progress, SnapshotId, Timestamp, block_count_for, round_up_to_block,
@@ -16,6 +17,9 @@ use crossbeam_channel::{Receiver, Sender};
 use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::Arc;
+
+/// Bytes at the beginning of an image that tell how long the disk is.
+const HEAD_LEN: usize = 16 << 10;
 
 /// Bytes of a segment.
 const SEGMENT_LEN: u64 = SEGMENT_BLOCKS_MAX * BLOCK_LEN_BYTES;
@@ -54,6 +58,7 @@ struct Ingest<'a> {
     placed: (Sender<Placed>, Receiver<Placed>),
     /// What of the writer's statistics the progress knows already.
     counted: WriterStats,
+    head: Vec<u8>,
     _lease: Lease,
 }
 
@@ -155,11 +160,16 @@ impl<'a> Ingest<'a> {
             editor,
             placed,
             counted: WriterStats::default(),
+            head: vec![],
             _lease: lease,
         })
     }
 
     fn read_source(&mut self, source: &Arc<dyn ImageSource>, len: u64) -> Result<()> {
+        let mut head = vec![0; HEAD_LEN];
+        let count = source.read_at(0, &mut head).map_err(Error::Source)?;
+        head.truncate(count);
+        self.head = head;
         let mut offset = 0;
         let mut data = source.next_data(0).map_err(Error::Source)?;
         while let Some(range) = data.clone() {
@@ -200,6 +210,9 @@ impl<'a> Ingest<'a> {
             }
             if end > IMAGE_LEN_MAX {
                 return Err(Error::Invalid("the stream is longer than 1 EiB".to_owned()));
+            }
+            if offset == 0 {
+                self.head = bytes.iter().take(HEAD_LEN).copied().collect();
             }
             let is_last = (bytes.len() as u64) < SEGMENT_LEN;
             bytes.resize(round_up_to_block(bytes.len() as u64) as usize, 0);
@@ -266,6 +279,13 @@ impl<'a> Ingest<'a> {
     fn publish(mut self, len: u64, options: IngestOptions) -> Result<Arc<Snapshot>> {
         self.take_placed()?;
         let summary = self.editor.finish(len)?;
+        let mut warnings = options.warnings;
+        for warning in plausible::look_at_head(&self.head, len).warnings {
+            // A copy of a snapshot has its warnings already.
+            if !warnings.contains(&warning) {
+                warnings.push(warning);
+            }
+        }
         let manifest = Manifest {
             id: SnapshotId::random(),
             resource: options.resource,
@@ -276,7 +296,7 @@ impl<'a> Ingest<'a> {
             allocated_len_bytes: summary.allocated_block_count * BLOCK_LEN_BYTES,
             added_len_bytes: self.writer.stats().stored_len_bytes,
             map_root: summary.root,
-            warnings: options.warnings,
+            warnings,
             discarded_len_bytes: options.discarded_len_bytes,
             replaces: None,
         };

@@ -8,6 +8,7 @@ mod entry;
 mod ingest;
 mod lease;
 mod manifest;
+pub mod plausible;
 mod resolve;
 mod restore;
 mod state;

@@ -17,7 +17,7 @@ mod without_free;
 pub use block_device::BlockDeviceSource;
 pub use error::{Error, Result};
 pub use file::FileSource;
-pub use mounts::{MountLine, Use, mount_lines};
+pub use mounts::{MountLine, Use, is_our_mount, mount_lines};
 pub use reader::SourceReader;
 pub use target::{BlockDeviceTarget, FileTarget};
 pub use without_free::WithoutFree;

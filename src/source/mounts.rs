@@ -168,6 +168,21 @@ pub struct MountLine {
     pub read_write: bool,
 }
 
+impl MountLine {
+    /// Tells whether it is a mount of a store. The helper of FUSE makes the subtype a part
+    /// of the kind; a mount by root, without the helper, shows it as the source alone.
+    pub fn is_ours(&self) -> bool {
+        self.kind == "fuse.tintype" || (self.kind == "fuse" && self.source == "tintype")
+    }
+}
+
+/// Tells whether the last mount at `path` in a mountinfo table is one of a store.
+pub fn is_our_mount(table: &str, path: &Path) -> bool {
+    let mounts = mount_lines(table);
+    let at_path = mounts.filter(|line| Path::new(&line.mount_point) == path);
+    at_path.last().is_some_and(|line| line.is_ours())
+}
+
 /// Reads a mountinfo table (proc_pid_mountinfo(5)), in the order of mounting.
 pub fn mount_lines(table: &str) -> impl Iterator<Item = MountLine> {
     table.lines().filter_map(|line| {

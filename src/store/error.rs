@@ -20,6 +20,8 @@ pub enum Kind {
     Unsupported,
     /// The request makes no sense.
     Invalid,
+    /// It is there already.
+    Exists,
     /// The work was stopped on request.
     Interrupted,
     /// The medium failed.
@@ -65,6 +67,9 @@ pub enum Error {
     /// The request makes no sense.
     #[error("{0}")]
     Invalid(String),
+    /// It is there already.
+    #[error("{0}")]
+    Exists(String),
     /// An earlier write failed, and nothing more is taken.
     #[error("an earlier write failed: {message}")]
     Failed {
@@ -93,6 +98,7 @@ impl Error {
             Self::NotFound(_) => Kind::NotFound,
             Self::Unsupported(_) => Kind::Unsupported,
             Self::Invalid(_) => Kind::Invalid,
+            Self::Exists(_) => Kind::Exists,
             Self::Failed { kind, .. } => *kind,
         }
     }

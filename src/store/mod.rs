@@ -140,7 +140,7 @@ impl Store {
             checksum: String::new(),
         };
         match backend.put_new(CONFIG_NAME, &config.encode())? {
-            Put::Exists => return Err(Error::Invalid("there is a store already".to_owned())),
+            Put::Exists => return Err(Error::Exists("there is a store already".to_owned())),
             Put::Created => {}
         }
         put_key(backend, config.store_id)?;

@@ -120,6 +120,7 @@ impl Error {
                 store::Kind::Denied | store::Kind::Io | store::Kind::Interrupted => Kind::Io,
                 store::Kind::Unsupported => Kind::Unsupported,
                 store::Kind::Invalid => Kind::Invalid,
+                store::Kind::Exists => Kind::Exists,
             },
             Self::Contents(error) => contents_kind(error),
             Self::File { source, .. } => match source.raw_os_error() {

@@ -22,7 +22,6 @@ mod node;
 mod node_table;
 mod open_contents;
 mod partition_image;
-mod plausible;
 mod process;
 mod publications;
 mod publish;

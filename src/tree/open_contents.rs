@@ -175,6 +175,7 @@ impl OpenContents {
         } else {
             plain(opened.volume(part.0)?)?
         };
+        tell(id, contents);
         let shown = Arc::new(Shown {
             view,
             recency: Arc::clone(&opened.recency),
@@ -187,6 +188,22 @@ impl OpenContents {
     /// Forgets what was deleted; what is in use goes on.
     pub(super) fn retain(&self, state: &State) {
         self.opened.lock().retain(|id, _| state.get(id).is_some());
+    }
+}
+
+/// Writes into the log what is to be known of the file systems that are open.
+fn tell(id: &SnapshotId, contents: &Contents) {
+    for volume in contents.volumes() {
+        let Some(file_system) = volume.opened() else {
+            continue;
+        };
+        let (summary, name) = (file_system.summary(), volume.path_name());
+        for warning in &summary.warnings {
+            log::warn!("snapshot {id} {name:?}: {warning}");
+        }
+        if let Consistency::Dirty { reason } = &summary.consistency {
+            log::warn!("snapshot {id} {name:?}: dirty: {reason}");
+        }
     }
 }
 

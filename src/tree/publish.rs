@@ -3,14 +3,14 @@
 
 use crate::base::{ByteLen, ChunkId, SnapshotId, Timestamp};
 use crate::image::Image;
-use crate::snapshot::{Labels, Manifest, SnapshotKind, SnapshotType};
+use crate::snapshot::{Labels, Manifest, SnapshotKind, SnapshotType, plausible};
 use crate::tree::content::Content;
 use crate::tree::draft::{Body, Draft, parent_of};
 use crate::tree::error::Context;
 use crate::tree::record::{Publication, sync_folder};
 use crate::tree::rule::History;
 use crate::tree::spool::Spool;
-use crate::tree::{Error, Kind, Result, names, plausible};
+use crate::tree::{Error, Kind, Result, names};
 use std::sync::Arc;
 use std::time::Instant;
 

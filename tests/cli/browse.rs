@@ -1,7 +1,7 @@
 //! `ls`, `tree`, `stat`, `cat` and `inspect`: what is in an image, in a store or not.
 
 use super::support::{Answer, Fixture, answer};
-use super::trees::{bash, ext4_of};
+use super::trees::{bash, ext4_of, tool};
 use serde_json::Value;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -348,4 +348,23 @@ fn a_directory_inside_itself_ends() {
     copied.refused(4, &["x.img:/a/b/loop: directory tree"]);
     assert_eq!(fs::read(fixture.path("out/a/b/file")).unwrap(), b"file");
     assert!(!fixture.path("out/a/b/loop").exists());
+}
+
+/// What is damaged is not what is unknown.
+#[test]
+fn an_image_whose_only_file_system_is_damaged_ends_as_damaged() {
+    let fixture = Fixture::new();
+    let path = fixture.path("x.img");
+    File::create(&path).unwrap().set_len(320 << 20).unwrap();
+    let made = tool("mkfs.xfs", &["-q".as_ref(), path.as_os_str()]);
+    assert!(made.status.success(), "{made:?}");
+    // The label, under the checksum.
+    let file = File::options().write(true).open(&path).unwrap();
+    file.write_all_at(b"x", 108).unwrap();
+    for words in [["ls", "--image"], ["tar", "--image"]] {
+        let answer = fixture.run(&[&words[..], &["x.img"]].concat());
+        answer.refused(4, &["x.img", "sb_crc"]);
+    }
+    let text = fixture.run(&["inspect", "--image", "x.img"]);
+    assert!(!text.text().contains(" 0 B"), "{text:?}");
 }

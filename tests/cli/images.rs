@@ -377,3 +377,39 @@ fn a_mounted_device_is_refused_as_a_target_and_warned_about_as_a_source() {
     let after = fixture.run(&["create", "disk.img"]);
     assert!(!after.err.contains("warning"), "{}", after.err);
 }
+
+/// An ext superblock of 100 MiB in an image of 3 MiB.
+#[test]
+fn an_image_that_was_cut_short_is_warned_about() {
+    let fixture = Fixture::with_store();
+    let mut content = fixture.image("x.img", 3 * MIB, &[(2 * MIB, MIB)], 1);
+    content[1024 + 4..1024 + 8].copy_from_slice(&25_600_u32.to_le_bytes());
+    content[1024 + 24] = 2;
+    content[1024 + 0x38..1024 + 0x3a].copy_from_slice(&0xef53_u16.to_le_bytes());
+    std::fs::write(fixture.path("x.img"), &content).unwrap();
+    let stream = ["create", "--resource", "s", "-"];
+    for (answer, resource) in [
+        (fixture.run(&["create", "x.img"]), "x"),
+        (fixture.run_with(&stream, &content), "s"),
+    ] {
+        answer.text();
+        assert!(
+            answer.err.contains("warning: suspect: the ext file system"),
+            "{answer:?}"
+        );
+        let shown = fixture.run(&["--json", "show", resource]).json();
+        let warnings = shown["warnings"].as_array().unwrap();
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(warnings[0].as_str().unwrap().contains("100.0 MiB"));
+    }
+    // A copy has the warning once, too.
+    fixture.run(&["--store", "other", "init"]).text();
+    fixture.run(&["copy", "x", "--to", "other"]).text();
+    let copied = fixture
+        .run(&["--store", "other", "--json", "show", "x"])
+        .json();
+    assert_eq!(copied["warnings"].as_array().unwrap().len(), 1);
+    fixture
+        .run(&["copy", "x", "--to", "other"])
+        .refused(7, &["already"]);
+}

@@ -3,7 +3,9 @@
 
 use super::saying::say_skipped;
 use super::support::Fixture;
+use super::trees::ext4_of;
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -108,6 +110,47 @@ fn bad_places_are_refused_with_the_reason() {
     fixture
         .run(&["umount", "store"])
         .refused(3, &["no tintype is mounted"]);
+}
+
+#[test]
+fn a_second_mount_at_the_same_place_is_refused() {
+    if !can_mount("mount, twice") {
+        return;
+    }
+    let fixture = Fixture::with_store();
+    let _mounted = mount(&fixture, &[]);
+    fixture
+        .run(&["mount", "--log-file", "log", "mnt"])
+        .refused(7, &["mounted at", "already", "tintype umount"]);
+    assert!(fixture.path("mnt/create").is_dir());
+    fixture.run(&["umount", "mnt"]).text();
+    assert!(!fixture.path("mnt/create").exists());
+}
+
+#[test]
+fn the_log_says_what_is_wrong_with_a_file_system() {
+    if !can_mount("the log of a mount") {
+        return;
+    }
+    let fixture = Fixture::with_store();
+    fs::create_dir(fixture.path("tree")).unwrap();
+    fs::write(fixture.path("tree/file"), "content").unwrap();
+    ext4_of(
+        &fixture.path("tree"),
+        &fixture.path("x.img"),
+        200 << 20,
+        &[],
+    );
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .open(fixture.path("x.img"))
+        .unwrap();
+    file.write_all_at(&[0; 1024], 1024).unwrap();
+    fixture.run(&["create", "x.img"]).text();
+    let _mounted = mount(&fixture, &[]);
+    assert!(fixture.path("mnt/snapshots/x/latest/files/file").is_file());
+    let log = fs::read_to_string(fixture.path("log")).unwrap();
+    assert!(log.contains("a backup was read"), "{log}");
 }
 
 #[test]

@@ -125,15 +125,18 @@ fn write(report: &Report<'_>, target: &mut dyn Write) -> io::Result<()> {
 }
 
 /// Returns the file systems with the names of their partitions.
-fn reports(inspection: &Inspection) -> Vec<(&str, u64, &FileSystemReport)> {
-    let partitions = inspection
-        .partitions
-        .iter()
-        .map(|found| (found.name.as_str(), found.len_bytes, &found.filesystem));
+fn reports(inspection: &Inspection) -> Vec<(&str, Option<u64>, &FileSystemReport)> {
+    let partitions = inspection.partitions.iter().map(|found| {
+        (
+            found.name.as_str(),
+            Some(found.len_bytes),
+            &found.filesystem,
+        )
+    });
     let whole = inspection
         .filesystem
         .iter()
-        .map(|found| ("", found.len_bytes.unwrap_or(0), found));
+        .map(|found| ("", found.len_bytes, found));
     partitions.chain(whole).collect()
 }
 
@@ -148,6 +151,7 @@ fn volumes(inspection: &Inspection) -> Table {
         ("STATE", Align::Left),
         ("SHOWN AT", Align::Left),
     ]);
+    let len_or_dash = |len: Option<u64>| len.map_or_else(|| "-".to_owned(), format_byte_len);
     let or_dash = |text: &str| if text.is_empty() { "-" } else { text }.to_owned();
     for (name, len, found) in reports(inspection) {
         let places: Vec<_> = inspection
@@ -167,10 +171,8 @@ fn volumes(inspection: &Inspection) -> Table {
                 name.to_owned()
             },
             or_dash(&found.format),
-            format_byte_len(len),
-            found
-                .used_len_bytes
-                .map_or_else(|| "-".to_owned(), format_byte_len),
+            len_or_dash(len),
+            len_or_dash(found.used_len_bytes),
             or_dash(&found.label),
             found.uuid.clone().unwrap_or_else(|| "-".to_owned()),
             state.to_owned(),

@@ -3,7 +3,7 @@
 use crate::cli::context::Context;
 use crate::cli::error::{Error, Result};
 use crate::cli::output::printable;
-use crate::source::{MountLine, mount_lines};
+use crate::source::is_our_mount;
 use clap::Args;
 use rustix::mount::UnmountFlags;
 use std::io;
@@ -58,19 +58,6 @@ pub fn absolute(path: &Path) -> Result<PathBuf> {
         .canonicalize()
         .map_err(Error::io(format!("looking at {}", parent.display())))?;
     Ok(parent.join(name))
-}
-
-/// Tells whether the last mount at `path` is one of tintype's.
-fn is_our_mount(table: &str, path: &Path) -> bool {
-    let mounts = mount_lines(table);
-    let at_path = mounts.filter(|line| Path::new(&line.mount_point) == path);
-    at_path.last().is_some_and(|line| is_ours(&line))
-}
-
-/// The helper of FUSE makes the subtype a part of the kind; a mount by root, without
-/// the helper, shows it as the source alone.
-fn is_ours(line: &MountLine) -> bool {
-    line.kind == "fuse.tintype" || (line.kind == "fuse" && line.source == "tintype")
 }
 
 fn busy(path: &Path) -> Error {

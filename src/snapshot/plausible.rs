@@ -6,6 +6,7 @@
 //! xfsprogs "XFS Algorithms & Data Structures" (superblock).
 
 use crate::base::{ByteLen, ReadAt, format_byte_len};
+use std::io;
 
 const SECTOR: u64 = 512;
 const MBR_SIGNATURE_OFFSET: usize = 510;
@@ -40,6 +41,34 @@ pub fn look(image: &dyn ReadAt) -> Look {
         warn_if_larger(&mut look, image.len(), name, len);
     }
     look
+}
+
+/// Looks at the first bytes of an image of `len` bytes.
+pub fn look_at_head(head: &[u8], len: ByteLen) -> Look {
+    look(&Head { bytes: head, len })
+}
+
+/// The beginning of an image; the rest cannot be read.
+struct Head<'a> {
+    bytes: &'a [u8],
+    len: ByteLen,
+}
+
+impl ReadAt for Head<'_> {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_exact_at(&self, offset: u64, target: &mut [u8]) -> io::Result<()> {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let found = self
+            .bytes
+            .get(start..)
+            .and_then(|rest| rest.get(..target.len()));
+        let found = found.ok_or(io::ErrorKind::UnexpectedEof)?;
+        target.copy_from_slice(found);
+        Ok(())
+    }
 }
 
 fn warn_if_larger(look: &mut Look, image_len: ByteLen, who: &str, claimed: ByteLen) {

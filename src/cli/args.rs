@@ -27,11 +27,12 @@ pub struct Arguments {
 
 const AFTER_HELP: &str = "\
 A snapshot is written RESOURCE@NAME, RESOURCE@latest, RESOURCE (its latest), or as the
-beginning of its id, at least 4 digits. `tintype list` shows them all. A file in it is
+beginning of its id, at least 4 digits. The latest is the one that was made last in this
+store, whatever its time is. `tintype list` shows them all. A file in it is
 SNAPSHOT:/path, as the machine sees it while it runs.
 
-The store is the directory given by --store, by TINTYPE_STORE, or else
-$XDG_DATA_HOME/tintype (~/.local/share/tintype), for root /var/lib/tintype.
+The store is the directory given by --store, by TINTYPE_STORE, or else /var/lib/tintype
+for root, and $XDG_DATA_HOME/tintype (~/.local/share/tintype) for others.
 
 Examples:
   tintype create web.img                     snapshot an image file as resource \"web\"

@@ -6,8 +6,9 @@ use clap::Args;
 /// What FAT, exFAT and NTFS do not have, or not as Linux has it.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct SubstituteArguments {
-    /// Owner of files where the file system has none (FAT, exFAT, NTFS) [default: root; in
-    /// a mount who mounts]
+    /// Owner, as numbers, of files where the file system has none (FAT, exFAT, NTFS) and the
+    /// machine's fstab does not say; without GID the group has the same number [default:
+    /// root; in a mount who mounts]
     #[arg(long, value_name = "UID[:GID]", value_parser = owner)]
     default_owner: Option<Owner>,
     /// Permission bits that files do not get where the file system has none, in octal

@@ -13,8 +13,9 @@ use std::path::PathBuf;
 
 /// Copy a snapshot to another store.
 ///
-/// Only what the other store does not have is written there. Name, tags, times and
-/// warnings go along; the copy has an id of its own.
+/// Only what the other store does not have is written there. Name, tags,
+/// description, hold, times and warnings go along; the copy has an id of its own. Copy the
+/// oldest first: the latest in the other store is what was copied last.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 /// Delete snapshots.
 ///
-/// They are gone from lists and mounts at once; what only they held is freed when the
-/// store is collected. If one of the names is unknown, none is deleted.
+/// They are gone from lists and mounts at once. Their space is not given back by this
+/// version. If one of the names is unknown, none is deleted.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:

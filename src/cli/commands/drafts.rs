@@ -36,7 +36,8 @@ enum DraftsCommand {
     /// List drafts
     ///
     /// STATE is *mounted* (a mount has it in its create/), *ready* (complete: the next
-    /// mount publishes it) or *left* (its mount is gone).
+    /// mount publishes it) or *left* (its mount is gone). SIZE of a mounted draft is what was
+    /// last written down; `ls -l` of create/ shows it now.
     List,
     /// Make a snapshot of a draft as it is
     Publish(DraftArguments),

@@ -9,9 +9,10 @@ use std::path::PathBuf;
 
 /// Make an empty store.
 ///
-/// The directory is made if it is not there; it must be empty. `create` and `mount`
-/// make the default store by themselves, so this is needed only for another place or
-/// another compression level.
+/// The directory is made if it is not there; it must be empty. `create`, and `mount`
+/// without --read-only, make the store that they are given if there is none, and say so:
+/// a name that was mistyped makes a new store. So this is needed only for another
+/// compression level, or as the target of `copy`.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:

@@ -10,8 +10,9 @@ use crate::snapshot::{Snapshot, SnapshotKind};
 use clap::Args;
 use std::sync::Arc;
 
-/// List snapshots, the oldest first.
+/// List snapshots, in the order in which they were made in this store.
 ///
+/// CREATED is the moment that an image shows; it may be earlier (`create --time`, `copy`).
 /// SIZE is the length of the image, DATA what of it is not zero, ADDED what the store
 /// grew by when the snapshot was made.
 #[derive(Debug, Args)]

@@ -30,7 +30,7 @@ const FUSE_CONFIGURATION: &str = "/etc/fuse.conf";
 /// NAME when its last writer closes it.
 ///
 /// The command returns when the mount answers, and a process in the background serves
-/// it; what that has to say goes to the log file. SIGINT and SIGTERM unmount.
+/// it; what that has to say goes to the log file. SIGINT, SIGTERM and SIGHUP unmount.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -61,8 +61,8 @@ pub struct MountArguments {
     /// Never keep a processor busy so that requests in quick succession are answered sooner
     #[arg(long)]
     no_spin: bool,
-    /// Log of a mount in the background [default: mount-....log in $XDG_STATE_HOME/tintype
-    /// (~/.local/state/tintype), for root in /var/log/tintype]
+    /// Log of a mount in the background [default: mount-....log in /var/log/tintype for
+    /// root, and in $XDG_STATE_HOME/tintype (~/.local/state/tintype) for others]
     #[arg(long, value_name = "FILE", conflicts_with = "foreground")]
     log_file: Option<PathBuf>,
     #[command(flatten)]

@@ -13,8 +13,9 @@ use std::io::{self, Write};
 /// Show what the store holds, what it saves, and what each snapshot costs.
 ///
 /// *Logical* counts every snapshot's data in full, *unique* counts each block once,
-/// *stored* is what the store takes on disk. OWN is what only that snapshot holds:
-/// deleting it frees that much. Reads all maps, no data.
+/// *stored* is what the store takes on disk. OWN is what only that snapshot holds,
+/// and what deleting it will give back once there is `prune`; this version gives no space
+/// back. Reads all maps, no data.
 #[derive(Debug, Args)]
 pub struct StatsArguments {
     /// Leave out what needs the maps: unique bytes, and what each snapshot holds alone

@@ -10,6 +10,7 @@ use super::view::{View, ViewNode};
 use super::volume::Volume;
 use super::{Error, ErrorKind, Result};
 use crate::filesystem::{FileSystem, FileType, NodeId, RootSelector};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Where distributions put their root in a file system with subvolumes, when it is not
@@ -90,6 +91,7 @@ impl Assembly {
             }],
             unplaced: vec![],
             steps: Steps::default(),
+            mounted: HashMap::from([((Arc::as_ptr(&root.volume), root.root), 1)]),
             users: None,
             groups: None,
         };
@@ -231,6 +233,10 @@ fn without_fstab(candidates: &[Candidate]) -> Result<(&Candidate, &'static str)>
     Ok((largest, "the largest one is shown"))
 }
 
+/// How often one tree is mounted at most: each time is a copy of all its files for whoever
+/// copies, and a table may name it at every place.
+const SAME_COUNT_MAX: u8 = 8;
+
 struct Building<'a> {
     volumes: &'a [Arc<Volume>],
     view: View,
@@ -238,6 +244,8 @@ struct Building<'a> {
     unplaced: Vec<Unplaced>,
     /// What the paths of all lines may still lead through.
     steps: Steps,
+    /// How often the tree of a volume with this root is mounted.
+    mounted: HashMap<(*const Volume, NodeId), u8>,
     /// The machine's own users and groups, when they are asked for.
     users: Option<Numbers>,
     groups: Option<Numbers>,
@@ -290,7 +298,16 @@ impl Building<'_> {
         };
         let file_system = volume.file_system()?;
         let selector = selector(line)?;
-        let _ = file_system.root_of(&selector)?;
+        let tree = (Arc::as_ptr(&volume), file_system.root_of(&selector)?);
+        if self
+            .mounted
+            .get(&tree)
+            .is_some_and(|count| *count >= SAME_COUNT_MAX)
+        {
+            return Err(Error::unsupported(
+                "mounting the same files more than eight times",
+            ));
+        }
         let on = self
             .view
             .walk_within(&line.place, Follow::Yes, &mut self.steps)?;
@@ -300,6 +317,8 @@ impl Building<'_> {
         let file_system = self.open(file_system, &volume, line)?;
         let root = file_system.root_of(&selector)?;
         self.view.mount(on, file_system, root)?;
+        let count = self.mounted.entry(tree).or_default();
+        *count = count.saturating_add(1);
         if line.place.starts_with(b"/etc") {
             (self.users, self.groups) = (None, None);
         }

@@ -289,6 +289,27 @@ fn a_table_of_endless_paths_ends_soon() {
     assert!(lookups < 50_000, "{lookups} look-ups");
 }
 
+/// Each mount of a tree is a copy of it in an archive.
+#[test]
+fn a_tree_is_not_mounted_without_end() {
+    let lines: String = (0..20)
+        .map(|place| format!("LABEL=srv /{place} m\n"))
+        .collect();
+    let table = format!("LABEL=root / m\n{lines}");
+    let mut root = Memory::new("root").with("etc/fstab", file(&table));
+    for place in 0..20 {
+        root = root.with(&place.to_string(), directory());
+    }
+    let srv = Memory::new("srv").with("web", file("on srv"));
+    let assembly = assemble(vec![root, srv]);
+    let view = assembly.view().unwrap();
+    assert_eq!(text_at(view, "/7/web").as_deref(), Some("on srv"));
+    assert_eq!(text_at(view, "/8/web"), None);
+    let left = assembly.unplaced();
+    assert_eq!(left.len(), 12);
+    assert!(left[0].reason.contains("more than eight times"));
+}
+
 /// A list of users is read once, not for each of the 100,000 names in one line.
 #[test]
 fn owners_without_end_are_found_in_one_reading() {

@@ -18,7 +18,8 @@ use std::sync::Arc;
 /// STATE is *clean* (the file system was unmounted), *replayed* (it was not, and is shown
 /// as a mount would show it after its own recovery), *dirty* (what is shown may not be
 /// consistent; the line "dirty" below says why) or *not shown* (no files of it can be
-/// shown; the line below says why). SHOWN AT is where files/ and `tintype ls` have its files, by /etc/fstab.
+/// shown; the line below says why). SHOWN AT is where files/ and `tintype ls` have its
+/// files, by /etc/fstab.
 ///
 /// A text with a slash that is the path of a file is an image file, anything else a
 /// snapshot. Nothing is ever written to the image.

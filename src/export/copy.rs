@@ -99,8 +99,9 @@ impl Shared<'_> {
     /// Tells that something failed, and stops everything if nothing else can succeed.
     pub(super) fn failed(&self, path: &[u8], error: Error) {
         if error.is_fatal() {
-            self.stops.store(true, Ordering::Relaxed);
+            // In this order: who sees the stop fails as well, and only the first counts.
             self.fatal.lock().get_or_insert(error);
+            self.stops.store(true, Ordering::Relaxed);
         } else {
             self.report.failed(path, &error);
         }
@@ -241,6 +242,10 @@ fn work<'a>(shared: &'a Shared<'a>, receiver: Receiver<Work<'a>>) {
     let mut buffer = vec![0; BUFFER_LEN];
     for work in receiver {
         if shared.is_stopping() {
+            // Others may hold the file yet, and must not take it for whole.
+            if let Work::Piece(file, _) = work {
+                file.fail(Error::Interrupted);
+            }
             continue;
         }
         // A panic in a reader costs this file and no other.
@@ -248,7 +253,10 @@ fn work<'a>(shared: &'a Shared<'a>, receiver: Receiver<Work<'a>>) {
             Work::Item(item) => make(shared, item, &mut buffer),
             Work::Whole(file) => file.copy_whole(&mut buffer),
             Work::Piece(file, range) => {
-                file.copy_piece(range, &mut buffer);
+                let copy = AssertUnwindSafe(|| file.copy_piece(range, &mut buffer));
+                if catch_unwind(copy).is_err() {
+                    file.fail(Error::Fault);
+                }
                 if let Some(file) = Arc::into_inner(file) {
                     file.finish();
                 }

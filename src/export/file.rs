@@ -37,6 +37,9 @@ pub(super) struct NewFile<'a> {
     /// The name that it has until it takes the place of another file.
     temporary: Option<Vec<u8>>,
     written: AtomicU64,
+    /// Bytes of its ranges, those that are to be copied and those that are. A range that
+    /// was dropped somewhere leaves no other trace.
+    given_len: AtomicU64,
     data_len: AtomicU64,
     failed: Mutex<Option<Error>>,
     is_finished: bool,
@@ -74,6 +77,7 @@ impl<'a> NewFile<'a> {
             file,
             temporary,
             written: AtomicU64::new(0),
+            given_len: AtomicU64::new(0),
             data_len: AtomicU64::new(0),
             failed: Mutex::new(None),
             is_finished: false,
@@ -87,6 +91,7 @@ impl<'a> NewFile<'a> {
             Ok(())
         } else {
             for_each_extent(self.shared, self.item.node, size, |range| {
+                self.give(&range);
                 self.copy(range, buffer)
             })
         };
@@ -103,6 +108,11 @@ impl<'a> NewFile<'a> {
         {
             self.fail(error);
         }
+    }
+
+    fn give(&self, range: &Range<u64>) {
+        let len = range.end - range.start;
+        self.given_len.fetch_add(len, Ordering::Relaxed);
     }
 
     fn copy(&self, range: Range<u64>, buffer: &mut [u8]) -> Result<()> {
@@ -137,6 +147,7 @@ impl<'a> NewFile<'a> {
                 if self.shared.is_stopping() {
                     return Err(Error::Interrupted);
                 }
+                self.give(&(start..end));
                 visit(start..end);
                 start = end;
             }
@@ -172,6 +183,12 @@ impl<'a> NewFile<'a> {
 
     fn complete(&self) -> Result<()> {
         let item = &self.item;
+        if self.data_len.load(Ordering::Relaxed) != self.given_len.load(Ordering::Relaxed) {
+            return Err(match self.shared.is_stopping() {
+                true => Error::Interrupted,
+                false => Error::Fault,
+            });
+        }
         let written = self.written.load(Ordering::Relaxed);
         if written < item.metadata.size {
             let result = rustix::fs::ftruncate(&self.file, item.metadata.size);

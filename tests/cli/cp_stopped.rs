@@ -1,0 +1,81 @@
+//! `tintype cp` that cannot end: what it leaves behind is whole, and what was there
+//! before stays until something whole takes its place.
+
+use super::support::{Fixture, names};
+use super::trees::{bash, ext4_of};
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::Stdio;
+
+/// A file of `count` extents of 1 MiB with as large holes between them: each extent is a
+/// piece that some thread copies.
+fn write_extents(path: &Path, count: u64) {
+    let file = File::create(path).unwrap();
+    for number in 0..count {
+        let piece = super::nasty::noise(number + 1, 1 << 20);
+        file.write_all_at(&piece, number << 21).unwrap();
+    }
+    file.set_len(count << 21).unwrap();
+}
+
+/// Runs cp with an interrupt a little later each time, until one was soon enough, and
+/// gives what is there after each run to `check`.
+fn interrupt(fixture: &Fixture, words: &[&str], prepare: impl Fn(), check: impl Fn()) {
+    let mut interrupted = 0;
+    for delay in (0..40).map(|step| step * 5) {
+        prepare();
+        let mut child = fixture
+            .command(words)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(delay));
+        let id = child.id().to_string();
+        let sent = std::process::Command::new("kill")
+            .args(["-INT", &id])
+            .status();
+        assert!(sent.unwrap().success());
+        let code = child.wait().unwrap().code();
+        // A signal before the program listens ends it without a code.
+        assert!(matches!(code, Some(130 | 0) | None), "{code:?}");
+        interrupted += usize::from(code == Some(130));
+        check();
+        if code == Some(0) && interrupted > 3 {
+            break;
+        }
+    }
+    assert!(interrupted > 0, "no copy was interrupted");
+}
+
+/// An interrupt dropped the pieces of a large file that waited. If another piece was in
+/// its last buffer then, the file was finished without them: as long as it should be,
+/// with zeros in it, and with --force in the place of a good one.
+#[test]
+fn a_large_file_that_was_interrupted_is_not_taken_for_whole() {
+    let fixture = Fixture::new();
+    let tree = fixture.path("tree");
+    fs::create_dir(&tree).unwrap();
+    write_extents(&tree.join("vm.img"), 120);
+    ext4_of(&tree, &fixture.path("x.img"), 300 << 20, &[]);
+    fs::create_dir(fixture.path("out")).unwrap();
+    let (original, copied) = (tree.join("vm.img"), fixture.path("out/vm.img"));
+    let is_whole = || bash(&tree, "cmp vm.img ../out/vm.img && echo yes || true") == "yes\n";
+    let words = ["cp", "--image", "x.img", "/vm.img", "out/"];
+    let remove = || drop(fs::remove_file(&copied));
+    interrupt(&fixture, &words, remove, || {
+        assert!(!copied.exists() || is_whole(), "a file that is not whole");
+        assert!(copied.exists() || names(&fixture.path("out")).is_empty());
+    });
+    assert_eq!(fs::metadata(&original).unwrap().len(), 240 << 20);
+    let words = ["cp", "--force", "--image", "x.img", "/vm.img", "out/"];
+    let put = || fs::write(&copied, "the one that was there").unwrap();
+    interrupt(&fixture, &words, put, || {
+        let is_old = fs::metadata(&copied).unwrap().len() == 22;
+        assert!(
+            is_old || is_whole(),
+            "a good file was replaced by half of one"
+        );
+        assert_eq!(names(&fixture.path("out")), ["vm.img"]);
+    });
+}

@@ -7,22 +7,21 @@ use super::content::BUFFER_LEN;
 use super::error::{Error, Result};
 use super::file::{Item, NewFile};
 use super::folder::Folder;
-use super::links::{HardLinks, Known, Links};
-use super::report::{Counters, Report, Totals, count};
+use super::links::{First, HardLinks, LinkId};
+use super::report::{Counters, Report, Totals};
+use super::target::{self, TemporaryNames};
 use super::walk::{Found, Step, Walk};
-use super::{special, target};
+use super::{hard_link, special};
 use crate::base::Progress;
 use crate::contents::{View, ViewNode};
 use crate::filesystem::{FileType, Metadata};
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
-use rustix::fs::AtFlags;
-use rustix::io::Errno;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Files from this size on are copied in pieces by several threads.
 const LARGE_LEN: u64 = 8 << 20;
@@ -79,15 +78,15 @@ pub(super) struct Shared<'a> {
     pub(super) options: &'a CopyOptions,
     pub(super) report: &'a dyn Report,
     pub(super) progress: &'a Progress,
-    pub(super) links: &'a Mutex<Links>,
+    pub(super) links: &'a HardLinks,
     pub(super) counters: Counters,
     /// The directory of the target that links are remembered from, and the name in it of
     /// what is copied: empty if it goes into the directory itself.
-    root: OwnedFd,
+    pub(super) root: OwnedFd,
     own_name: Vec<u8>,
     fatal: Mutex<Option<Error>>,
     stops: AtomicBool,
-    next_temporary: AtomicU64,
+    temporary_names: TemporaryNames,
 }
 
 impl Shared<'_> {
@@ -107,15 +106,14 @@ impl Shared<'_> {
         }
     }
 
-    pub(super) fn temporary_name(&self) -> Vec<u8> {
-        let number = self.next_temporary.fetch_add(1, Ordering::Relaxed);
-        format!(".tintype-{}-{number}.part", std::process::id()).into_bytes()
+    /// Returns names for what replaces something; none if nothing is to be replaced.
+    pub(super) fn names_beside(&self) -> Option<&TemporaryNames> {
+        self.options.force.then_some(&self.temporary_names)
     }
 
     /// Removes the links to a file that failed.
-    pub(super) fn remove_links(&self, node: ViewNode) {
-        let made = self.links.lock().fail(node);
-        for path in made {
+    pub(super) fn remove_links(&self, node: ViewNode, link: LinkId) {
+        for path in self.links.fail(node, link) {
             let (folder, name) = target::split_path(&path);
             let removed = target::open_below(&self.root, folder)
                 .and_then(|folder| target::make_room(folder, name));
@@ -127,7 +125,7 @@ impl Shared<'_> {
     }
 
     /// Returns where something lies from the root, which is at `path` of what is copied.
-    fn path_from_root(&self, path: &[u8]) -> Vec<u8> {
+    pub(super) fn path_from_root(&self, path: &[u8]) -> Vec<u8> {
         let parts = [self.own_name.as_slice(), path];
         let parts: Vec<&[u8]> = parts.into_iter().filter(|part| !part.is_empty()).collect();
         parts.join(&b'/')
@@ -182,13 +180,13 @@ pub fn copy(
         options,
         report,
         progress,
-        links: &links.table,
+        links,
         counters: Counters::default(),
         root,
         own_name,
         fatal: Mutex::new(None),
         stops: AtomicBool::new(false),
-        next_temporary: AtomicU64::new(0),
+        temporary_names: TemporaryNames::new(),
     };
     let own = is_tree.then_some((source.node, metadata, is_new));
     let found = Found {
@@ -322,33 +320,35 @@ impl<'a> Giver<'a> {
             node: found.node,
             metadata: found.metadata,
         };
-        let metadata = &item.metadata;
-        let is_regular = metadata.file_type == FileType::Regular;
-        let has_links = shared.options.links && metadata.link_count > 1;
-        if has_links {
-            if self.link(&item) {
-                return;
-            }
-            let path = shared.path_from_root(path);
-            let count = metadata.link_count;
-            shared.links.lock().begin(item.node, &path, count);
-            if !is_regular {
-                self.make_linked(&item);
-                return;
-            }
+        let is_regular = item.metadata.file_type == FileType::Regular;
+        let has_links = shared.options.links && item.metadata.link_count > 1;
+        if has_links && hard_link::make(shared, &item) {
+            return;
         }
-        let is_large = is_regular && metadata.size >= LARGE_LEN;
+        if has_links && !is_regular {
+            self.make_linked(&item);
+            return;
+        }
+        let is_large = is_regular && item.metadata.size >= LARGE_LEN;
         if !has_links && !is_large {
             self.send(Work::Item(item));
             return;
         }
-        let node = item.node;
-        match NewFile::create(shared, item) {
+        let (node, count) = (item.node, item.metadata.link_count);
+        let created = NewFile::create(shared, item).and_then(|mut file| {
+            if has_links {
+                file.expect_links()?;
+            }
+            Ok(file)
+        });
+        match created {
             Ok(file) if is_large => self.give_pieces(file),
             Ok(file) => self.send(Work::Whole(file)),
             Err(error) => {
                 shared.failed(path, error);
-                shared.remove_links(node);
+                if has_links {
+                    shared.links.refuse(node, count);
+                }
             }
         }
     }
@@ -373,76 +373,25 @@ impl<'a> Giver<'a> {
 
     /// Makes a link, device, pipe or socket that has several names.
     fn make_linked(&self, item: &Item<'a>) {
-        match special::make(self.shared, item) {
-            Ok(()) => self.shared.links.lock().done(item.node),
-            Err(error) => {
-                self.shared.failed(&item.path, error);
-                self.shared.remove_links(item.node);
-            }
-        }
-    }
-
-    /// Makes a further name of a file that is there; false if this is the first one.
-    fn link(&self, item: &Item<'a>) -> bool {
         let shared = self.shared;
-        let own_path = shared.path_from_root(&item.path);
-        let known = shared.links.lock().meet(item.node);
-        let result = match known {
-            Known::Nothing => return false,
-            Known::Failed => Err(Error::SameFile),
-            // It was copied twice: making room for the link would remove what it links to.
-            Known::At(first) if shared.options.force && first == own_path => Ok(()),
-            Known::At(first) => match self.link_to(&first, item) {
-                // The target takes no more links to one file: the next name is a copy.
-                Err(Error::Target { source, .. })
-                    if source.raw_os_error() == Some(Errno::MLINK.raw_os_error()) =>
-                {
-                    return false;
+        let (node, count) = (item.node, item.metadata.link_count);
+        match special::make(shared, item) {
+            Ok(Some(identity)) => {
+                let first = First {
+                    path: shared.path_from_root(&item.path),
+                    identity,
+                    is_hidden: false,
+                };
+                if let Some(link) = shared.links.begin(node, first, count) {
+                    shared.links.done(node, link);
                 }
-                result => result,
-            },
-        };
-        match result {
-            Ok(()) if item.metadata.file_type == FileType::Regular => {
-                count(&shared.counters.files);
             }
-            Ok(()) => count(&shared.counters.others),
-            Err(error) => shared.failed(&item.path, error),
-        }
-        true
-    }
-
-    fn link_to(&self, first: &[u8], item: &Item<'a>) -> Result<()> {
-        let shared = self.shared;
-        let (folder, name) = target::split_path(first);
-        let from = target::open_below(&shared.root, folder)?;
-        let (to, to_name) = (&item.folder.fd, item.name.as_slice());
-        let linked = target::make_or_replace(
-            to,
-            to_name,
-            shared.options.force,
-            "making the hard link",
-            || rustix::fs::linkat(&from, name, to, to_name, AtFlags::empty()),
-        );
-        match linked {
-            // It failed and was removed just now, or a device could not be made.
-            Err(Error::Target { source, .. })
-                if source.raw_os_error() == Some(Errno::NOENT.raw_os_error()) =>
-            {
-                Err(Error::SameFile)
-            }
-            Err(error) => Err(error),
-            Ok(()) if self.has_linked(item) => Ok(()),
-            Ok(()) => {
-                target::make_room(to, to_name)?;
-                Err(Error::SameFile)
+            // The next name is tried, and told, on its own.
+            Ok(None) => {}
+            Err(error) => {
+                shared.failed(&item.path, error);
+                shared.links.refuse(node, count);
             }
         }
-    }
-
-    /// Remembers a link; false if its file failed meanwhile.
-    fn has_linked(&self, item: &Item<'a>) -> bool {
-        let path = self.shared.path_from_root(&item.path);
-        self.shared.links.lock().made(item.node, &path)
     }
 }

@@ -48,6 +48,14 @@ impl Error {
         }
     }
 
+    /// Tells whether it is this answer of the system.
+    pub(super) fn is_errno(&self, errno: rustix::io::Errno) -> bool {
+        let Self::Target { source, .. } = self else {
+            return false;
+        };
+        source.raw_os_error() == Some(errno.raw_os_error())
+    }
+
     /// Tells whether nothing more can be written after it.
     pub(super) fn is_fatal(&self) -> bool {
         match self {

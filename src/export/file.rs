@@ -5,14 +5,14 @@ use super::content::{BUFFER_LEN, Content, for_each_extent};
 use super::copy::Shared;
 use super::error::{Error, Result};
 use super::folder::Folder;
+use super::links::{First, LinkId};
 use super::properties::{self, Handle};
 use super::report::count;
-use super::target;
+use super::target::{self, Identity};
 use crate::contents::ViewNode;
 use crate::filesystem::Metadata;
 use parking_lot::Mutex;
 use rustix::fs::AtFlags;
-use rustix::io::Errno;
 use std::fs::File;
 use std::ops::Range;
 use std::os::fd::AsFd;
@@ -36,6 +36,8 @@ pub(super) struct NewFile<'a> {
     file: File,
     /// The name that it has until it takes the place of another file.
     temporary: Option<Vec<u8>>,
+    /// The record of a file with several names.
+    link: Option<LinkId>,
     written: AtomicU64,
     /// Bytes of its ranges, those that are to be copied and those that are. A range that
     /// was dropped somewhere leaves no other trace.
@@ -47,41 +49,40 @@ pub(super) struct NewFile<'a> {
 
 impl<'a> NewFile<'a> {
     /// Makes an empty file. One that is there is replaced, when that is asked for, only
-    /// when the new one is whole; one with several names at once, because the others are
-    /// linked to it while it is filled.
+    /// when the new one is whole.
     pub(super) fn create(shared: &'a Shared<'a>, item: Item<'a>) -> Result<Self> {
         let folder = &item.folder.fd;
-        let has_links = shared.options.links && item.metadata.link_count > 1;
-        let mut temporary = None;
-        let file = match target::make_file(folder, &item.name) {
-            Err(Errno::EXIST)
-                if shared.options.force && !has_links && !target::is_folder(folder, &item.name) =>
-            {
-                let name = shared.temporary_name();
-                let made = target::make_file(folder, &name);
-                temporary = Some(name);
-                made.map_err(Error::target("making the file"))?
-            }
-            Err(Errno::EXIST) => target::make_or_replace(
-                folder,
-                &item.name,
-                shared.options.force,
-                "making the file",
-                || target::make_file(folder, &item.name),
-            )?,
-            result => result.map_err(Error::target("making the file"))?,
-        };
+        let (file, temporary) = target::make_or_beside(
+            folder,
+            &item.name,
+            shared.names_beside(),
+            "making the file",
+            |name| target::make_file(folder, name),
+        )?;
         Ok(Self {
             shared,
             item,
             file,
             temporary,
+            link: None,
             written: AtomicU64::new(0),
             given_len: AtomicU64::new(0),
             data_len: AtomicU64::new(0),
             failed: Mutex::new(None),
             is_finished: false,
         })
+    }
+
+    /// Remembers the file for its further names.
+    pub(super) fn expect_links(&mut self) -> Result<()> {
+        let first = First {
+            path: self.shared.path_from_root(&self.item.path),
+            identity: Identity::of(&self.file)?,
+            is_hidden: self.temporary.is_some(),
+        };
+        let (node, count) = (self.item.node, self.item.metadata.link_count);
+        self.link = self.shared.links.begin(node, first, count);
+        Ok(())
     }
 
     /// Fills and finishes it.
@@ -174,7 +175,9 @@ impl<'a> NewFile<'a> {
                 shared.counters.len_bytes.fetch_add(size, Ordering::Relaxed);
                 let data_len = self.data_len.load(Ordering::Relaxed);
                 shared.progress.add_hole(size.saturating_sub(data_len));
-                shared.links.lock().done(item.node);
+                if let Some(link) = self.link {
+                    shared.links.done(item.node, link);
+                }
                 self.is_finished = true;
             }
             Err(error) => shared.failed(&item.path, error),
@@ -205,9 +208,7 @@ impl<'a> NewFile<'a> {
             gets_acl,
         );
         if let Some(temporary) = &self.temporary {
-            let folder = &item.folder.fd;
-            let result = rustix::fs::renameat(folder, temporary, folder, &item.name);
-            result.map_err(Error::target("replacing the file"))?;
+            target::take_place(&item.folder.fd, temporary, &item.name)?;
         }
         Ok(())
     }
@@ -226,6 +227,8 @@ impl Drop for NewFile<'_> {
         if let Err(error) = rustix::fs::unlinkat(folder, self.name_now(), AtFlags::empty()) {
             log::warn!("a file that is not whole could not be removed: {error}");
         }
-        self.shared.remove_links(self.item.node);
+        if let Some(link) = self.link {
+            self.shared.remove_links(self.item.node, link);
+        }
     }
 }

@@ -13,6 +13,7 @@ mod copy;
 mod error;
 mod file;
 mod folder;
+mod hard_link;
 mod links;
 mod measure;
 mod properties;

@@ -79,3 +79,38 @@ fn a_large_file_that_was_interrupted_is_not_taken_for_whole() {
         assert_eq!(names(&fixture.path("out")), ["vm.img"]);
     });
 }
+
+/// Both names were removed, and the new file was filled in their place.
+#[test]
+fn files_with_several_names_outlive_an_interrupted_copy() {
+    let fixture = Fixture::new();
+    let tree = fixture.path("tree");
+    fs::create_dir(&tree).unwrap();
+    write_extents(&tree.join("a"), 60);
+    fs::hard_link(tree.join("a"), tree.join("b")).unwrap();
+    ext4_of(&tree, &fixture.path("x.img"), 150 << 20, &[]);
+    fs::create_dir(fixture.path("out")).unwrap();
+    let here = fixture.path(".");
+    let words = [
+        "cp",
+        "-a",
+        "--no-owner",
+        "--force",
+        "--image",
+        "x.img",
+        "/",
+        "out",
+    ];
+    let put = || {
+        drop(bash(
+            &here,
+            "rm -r out; mkdir out; echo a > out/a; echo b > out/b",
+        ))
+    };
+    interrupt(&fixture, &words, put, || {
+        let line = "cd out; for name in a b; do \
+                    echo $name | cmp -s - $name || cmp $name ../tree/$name; done; \
+                    find . -name '.tintype*'";
+        assert_eq!(bash(&here, line), "");
+    });
+}

@@ -2,6 +2,7 @@
 
 mod browse;
 mod cp;
+mod cp_force;
 mod cp_stopped;
 mod documents;
 mod images;

@@ -8,6 +8,7 @@ use super::folder::Folder;
 use super::links::{First, LinkId};
 use super::properties::{self, Handle};
 use super::report::count;
+use super::sys;
 use super::target::{self, Identity};
 use crate::contents::ViewNode;
 use crate::filesystem::Metadata;
@@ -197,6 +198,11 @@ impl<'a> NewFile<'a> {
             let result = rustix::fs::ftruncate(&self.file, item.metadata.size);
             result.map_err(Error::target("setting the length of the file"))?;
         }
+        // Before the times are set: what is written now may change them.
+        sys::close_another(&self.file).map_err(|source| Error::Target {
+            action: "closing the file",
+            source,
+        })?;
         let handle = Handle::Open(self.file.as_fd());
         let gets_acl = item.folder.gives_acl;
         properties::set(

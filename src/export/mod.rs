@@ -19,6 +19,7 @@ mod measure;
 mod properties;
 mod report;
 mod special;
+mod sys;
 mod tar;
 mod target;
 mod walk;

@@ -1,8 +1,9 @@
 //! `tintype cp` that cannot end: what it leaves behind is whole, and what was there
 //! before stays until something whole takes its place.
 
+use super::saying::say_skipped;
 use super::support::{Fixture, names};
-use super::trees::{bash, ext4_of};
+use super::trees::{bash, ext4_of, has_tools};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -113,4 +114,33 @@ fn files_with_several_names_outlive_an_interrupted_copy() {
                     find . -name '.tintype*'";
         assert_eq!(bash(&here, line), "");
     });
+}
+
+/// NFS, CIFS and quotas may refuse what was written only when the file is closed, which
+/// nobody looked at.
+#[test]
+fn a_file_that_cannot_be_closed_is_not_there() {
+    let test = "cp and errors of close";
+    if !has_tools(test, &["strace"]) {
+        return;
+    }
+    let fixture = Fixture::new();
+    let here = fixture.path(".");
+    bash(&here, "mkdir tree out; echo new > tree/file");
+    ext4_of(&fixture.path("tree"), &fixture.path("x.img"), 16 << 20, &[]);
+    let can_trace = "strace -o log -e trace=close true 2>/dev/null && echo yes || true";
+    if bash(&here, can_trace) != "yes\n" {
+        say_skipped(&format!("cli: {test}"), "no process may be traced");
+        return;
+    }
+    // Only what has this name: the program could not be loaded otherwise.
+    let code = bash(
+        &here,
+        "strace -f -o log -P \"$PWD/out/file\" -e trace=close -e inject=close:error=ENOSPC \
+         \"$TINTYPE\" cp --image x.img file out 2>err && echo 0 || echo $?",
+    );
+    let text = fs::read_to_string(fixture.path("err")).unwrap();
+    assert_eq!(code, "5\n", "{text}");
+    assert!(text.contains("closing the file: No space"), "{text}");
+    assert_eq!(names(&fixture.path("out")), Vec::<String>::new());
 }

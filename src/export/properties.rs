@@ -2,6 +2,7 @@
 //! which none undoes another: a change of the owner clears capabilities and setuid, an
 //! attribute cannot be set on what is read-only, and everything changes times.
 
+use super::acl::{AclTag, parse_acl};
 use super::copy::Shared;
 use super::error::Error;
 use super::report::Property;
@@ -9,12 +10,14 @@ use crate::contents::ViewNode;
 use crate::filesystem::{FileTime, FileType, Metadata};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 pub(super) const ACCESS_ACL: &str = "system.posix_acl_access";
 
 /// Bits that give the power of the owner to whoever runs the file.
 const SET_ID_BITS: u16 = 0o6000;
+const GROUP_BITS: u16 = 0o070;
 
 /// What properties are set on.
 #[derive(Clone, Copy)]
@@ -86,6 +89,7 @@ pub(super) fn set(
 ) {
     let lacks = |property, errno: Errno| shared.report.lacks(path, property, &errno.into());
     let has_owner = shared.options.owner && set_owner(shared, handle, metadata, path);
+    let mut has_acl = false;
     if shared.options.attributes {
         if let Handle::Open(fd) = handle
             && gets_acl
@@ -93,14 +97,18 @@ pub(super) fn set(
             // One that is not there is as good as removed.
             let _gone = rustix::fs::fremovexattr(fd, ACCESS_ACL);
         }
-        if let Err(error) = set_attributes(shared, handle, node, path) {
-            shared.report.failed(path, &error);
+        match set_attributes(shared, handle, node, path) {
+            Ok(is_set) => has_acl = is_set,
+            Err(error) => shared.report.failed(path, &error),
         }
     }
     if metadata.file_type != FileType::Symlink {
         let mut permissions = metadata.permissions & 0o7777;
         if !has_owner {
             permissions &= !SET_ID_BITS;
+        }
+        if !has_acl {
+            permissions = without_acl(shared, node, permissions, path);
         }
         if let Err(errno) = handle.set_mode(Mode::from_raw_mode(permissions.into())) {
             lacks(Property::Mode, errno);
@@ -128,12 +136,41 @@ fn set_owner(shared: &Shared<'_>, handle: Handle<'_>, metadata: &Metadata, path:
     result.is_ok()
 }
 
+/// Returns the mode of what does not have the ACL that the image may have. The bits of
+/// the group are the mask of an ACL, which is more than the group may do.
+fn without_acl(shared: &Shared<'_>, node: ViewNode, permissions: u16, path: &[u8]) -> u16 {
+    let acl = shared
+        .view
+        .file_system(node)
+        .and_then(|file_system| file_system.xattr(node.node, ACCESS_ACL.as_bytes()));
+    match acl {
+        Ok(None) => permissions,
+        Ok(Some(acl)) => permissions & (!GROUP_BITS | (group_of(&acl) << 3)),
+        Err(error) => {
+            let error = io::Error::other(error);
+            shared.report.lacks(path, Property::Mode, &error);
+            permissions & !GROUP_BITS
+        }
+    }
+}
+
+/// Returns what an ACL lets the group of the file do before the mask.
+fn group_of(acl: &[u8]) -> u16 {
+    let entries = parse_acl(acl).unwrap_or_default();
+    let entry = entries
+        .iter()
+        .find(|entry| entry.tag == AclTag::OwningGroup);
+    entry.map_or(0, |entry| entry.permissions & 0o7)
+}
+
+/// Returns whether no ACL of the image is missing.
 fn set_attributes(
     shared: &Shared<'_>,
     handle: Handle<'_>,
     node: ViewNode,
     path: &[u8],
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
+    let mut has_acl = true;
     let file_system = shared.view.file_system(node)?;
     for name in file_system.xattr_names(node.node)? {
         let Some(value) = file_system.xattr(node.node, &name)? else {
@@ -145,10 +182,11 @@ fn set_attributes(
             } else {
                 Property::Attributes
             };
+            has_acl &= name != ACCESS_ACL.as_bytes();
             shared.report.lacks(path, property, &errno.into());
         }
     }
-    Ok(())
+    Ok(has_acl)
 }
 
 fn timespec(time: FileTime) -> Timespec {

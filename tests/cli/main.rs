@@ -3,6 +3,7 @@
 mod browse;
 mod cp;
 mod cp_force;
+mod cp_properties;
 mod cp_stopped;
 mod documents;
 mod images;

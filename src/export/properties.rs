@@ -17,6 +17,7 @@ pub(super) const ACCESS_ACL: &str = "system.posix_acl_access";
 
 /// Bits that give the power of the owner to whoever runs the file.
 const SET_ID_BITS: u16 = 0o6000;
+const CAPABILITIES: &[u8] = b"security.capability";
 const GROUP_BITS: u16 = 0o070;
 
 /// What properties are set on.
@@ -97,7 +98,7 @@ pub(super) fn set(
             // One that is not there is as good as removed.
             let _gone = rustix::fs::fremovexattr(fd, ACCESS_ACL);
         }
-        match set_attributes(shared, handle, node, path) {
+        match set_attributes(shared, handle, node, path, has_owner) {
             Ok(is_set) => has_acl = is_set,
             Err(error) => shared.report.failed(path, &error),
         }
@@ -169,10 +170,15 @@ fn set_attributes(
     handle: Handle<'_>,
     node: ViewNode,
     path: &[u8],
+    has_owner: bool,
 ) -> Result<bool, Error> {
     let mut has_acl = true;
     let file_system = shared.view.file_system(node)?;
     for name in file_system.xattr_names(node.node)? {
+        // Power over the machine for whoever runs the file goes with its owner, as setuid.
+        if name == CAPABILITIES && !has_owner {
+            continue;
+        }
         let Some(value) = file_system.xattr(node.node, &name)? else {
             continue;
         };

@@ -71,3 +71,22 @@ fn the_mask_of_an_acl_does_not_become_the_rights_of_the_group() {
     let expected = "dir 770 dir/masked 650 dir/plain 664 dir/shared 670\n";
     assert_eq!(modes("target.mnt"), expected);
 }
+
+/// Without the owner of the image, setuid was dropped and capabilities were kept: both
+/// let whoever runs the file do more than they may.
+#[test]
+fn capabilities_go_with_their_owner() {
+    let Some((fixture, target)) = prepared("cp of capabilities") else {
+        return;
+    };
+    let attributes = || {
+        let line = "getfattr --absolute-names -d -m - dir/tool | grep = | cut -d= -f1 | xargs";
+        bash(&target.path, line)
+    };
+    let words = ["cp", "-a", "--image", "x.img", "/dir", "target.mnt"];
+    fixture.run(&words).text();
+    assert_eq!(attributes(), "security.capability user.kept\n");
+    bash(&target.path, "rm -r dir");
+    fixture.run(&[&words[..], &["--no-owner"]].concat()).text();
+    assert_eq!(attributes(), "user.kept\n");
+}

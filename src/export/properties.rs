@@ -69,13 +69,27 @@ impl Handle<'_> {
         match self {
             Self::Open(fd) => rustix::fs::fsetxattr(fd, attribute, value, XattrFlags::empty()),
             Self::Named { folder, name } => {
-                let mut path =
-                    format!("/proc/self/fd/{}/", folder.as_fd().as_raw_fd()).into_bytes();
-                path.extend_from_slice(name);
+                let path = path_of(folder, name);
                 rustix::fs::lsetxattr(path, attribute, value, XattrFlags::empty())
             }
         }
     }
+
+    fn remove_attribute(self, attribute: &str) -> Result<(), Errno> {
+        match self {
+            Self::Open(fd) => rustix::fs::fremovexattr(fd, attribute),
+            Self::Named { folder, name } => {
+                rustix::fs::lremovexattr(path_of(folder, name), attribute)
+            }
+        }
+    }
+}
+
+/// Returns a path for calls that take no open directory.
+fn path_of(folder: &OwnedFd, name: &[u8]) -> Vec<u8> {
+    let mut path = format!("/proc/self/fd/{}/", folder.as_fd().as_raw_fd()).into_bytes();
+    path.extend_from_slice(name);
+    path
 }
 
 /// Sets everything that is asked for. What the system refuses is told, and the rest is
@@ -92,11 +106,9 @@ pub(super) fn set(
     let has_owner = shared.options.owner && set_owner(shared, handle, metadata, path);
     let mut has_acl = false;
     if shared.options.attributes {
-        if let Handle::Open(fd) = handle
-            && gets_acl
-        {
+        if gets_acl {
             // One that is not there is as good as removed.
-            let _gone = rustix::fs::fremovexattr(fd, ACCESS_ACL);
+            let _gone = handle.remove_attribute(ACCESS_ACL);
         }
         match set_attributes(shared, handle, node, path, has_owner) {
             Ok(is_set) => has_acl = is_set,

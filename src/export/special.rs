@@ -20,7 +20,15 @@ pub(super) fn make(shared: &Shared<'_>, item: &Item<'_>) -> Result<Option<Identi
     let folder = &item.folder.fd;
     let name = temporary.as_ref().unwrap_or(&item.name);
     let handle = Handle::Named { folder, name };
-    properties::set(shared, handle, item.node, &item.metadata, &item.path, false);
+    let gets_acl = item.folder.gives_acl;
+    properties::set(
+        shared,
+        handle,
+        item.node,
+        &item.metadata,
+        &item.path,
+        gets_acl,
+    );
     let identity = Identity::at(folder, name);
     if let Some(temporary) = &temporary {
         let replaced = target::take_place(folder, temporary, &item.name);

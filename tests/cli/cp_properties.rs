@@ -90,3 +90,22 @@ fn capabilities_go_with_their_owner() {
     fixture.run(&[&words[..], &["--no-owner"]].concat()).text();
     assert_eq!(attributes(), "user.kept\n");
 }
+
+/// Devices, pipes and sockets kept what the ACL of their new directory gave them.
+#[test]
+fn a_node_gets_no_acl_from_where_it_is_copied_to() {
+    let Some((fixture, target)) = prepared("cp of nodes") else {
+        return;
+    };
+    bash(&target.path, "setfacl -d -m u:1000:rwx .");
+    for name in ["/dir/pipe", "/dir/null", "/dir/plain"] {
+        fixture
+            .run(&["cp", "-a", "--image", "x.img", name, "target.mnt"])
+            .text();
+    }
+    let found = bash(
+        &target.path,
+        "getfacl -s pipe null plain; stat -c %a pipe null plain | xargs",
+    );
+    assert_eq!(found, "640 640 664\n");
+}

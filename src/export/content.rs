@@ -4,7 +4,7 @@
 use super::copy::Shared;
 use super::error::{Error, Result};
 use crate::base::{BLOCK_LEN_BYTES, is_zero};
-use crate::contents::ViewNode;
+use crate::contents::{View, ViewNode};
 use crate::filesystem;
 use std::fs::File;
 use std::ops::{ControlFlow, Range};
@@ -59,43 +59,18 @@ impl Content<'_> {
             let border = (offset / BUFFER_LEN as u64 + 1) * BUFFER_LEN as u64;
             let len = border.min(range.end) - offset;
             let part = &mut buffer[..len as usize];
-            if let Err(error) = self.read(offset, part) {
+            if let Err(error) = read(self.shared.view, self.node, offset, part) {
                 if !self.shared.options.keep_damaged {
                     return Err(error);
                 }
                 self.shared.report.failed(self.path, &error);
-                self.read_what_can_be(offset, part);
+                read_what_can_be(self.shared.view, self.node, offset, part);
             }
             written += self.write(offset, part)?;
             self.shared.progress.add_done(len);
             offset += len;
         }
         Ok(written)
-    }
-
-    fn read(&self, offset: u64, target: &mut [u8]) -> Result<()> {
-        let count = self.shared.view.read_at(self.node, offset, target)?;
-        if count < target.len() {
-            let (field, expected) = ("file content", "as long as the file");
-            let end = offset.saturating_add(count as u64);
-            return Err(filesystem::Error::corrupt(field, offset, expected, end).into());
-        }
-        Ok(())
-    }
-
-    /// Reads block by block; what fails is zeros.
-    fn read_what_can_be(&self, offset: u64, target: &mut [u8]) {
-        let mut place = offset;
-        let mut rest = target;
-        while !rest.is_empty() {
-            let len = (BLOCK_LEN_BYTES - place % BLOCK_LEN_BYTES).min(rest.len() as u64);
-            let (now, later) = rest.split_at_mut(len as usize);
-            if self.read(place, now).is_err() {
-                now.fill(0);
-            }
-            place += len;
-            rest = later;
-        }
     }
 
     fn write(&self, offset: u64, bytes: &[u8]) -> Result<u64> {
@@ -117,6 +92,32 @@ impl Content<'_> {
             written += run.len() as u64;
         }
         Ok(written)
+    }
+}
+
+/// Reads all that is asked for.
+pub(super) fn read(view: &View, node: ViewNode, offset: u64, target: &mut [u8]) -> Result<()> {
+    let count = view.read_at(node, offset, target)?;
+    if count < target.len() {
+        let (field, expected) = ("file content", "as long as the file");
+        let end = offset.saturating_add(count as u64);
+        return Err(filesystem::Error::corrupt(field, offset, expected, end).into());
+    }
+    Ok(())
+}
+
+/// Reads block by block; what fails is zeros.
+pub(super) fn read_what_can_be(view: &View, node: ViewNode, offset: u64, target: &mut [u8]) {
+    let mut place = offset;
+    let mut rest = target;
+    while !rest.is_empty() {
+        let len = (BLOCK_LEN_BYTES - place % BLOCK_LEN_BYTES).min(rest.len() as u64);
+        let (now, later) = rest.split_at_mut(len as usize);
+        if read(view, node, place, now).is_err() {
+            now.fill(0);
+        }
+        place += len;
+        rest = later;
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::support::{Fixture, can_use_loop_devices, names};
 use super::trees::{
-    ALL, Expected, Mounted, assert_same_tree, bash, ext4_of, has_tools, nasty_image,
+    ALL, Expected, Mounted, assert_same_tree, bash, damage_pack, ext4_of, has_tools, nasty_image,
 };
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
@@ -288,19 +288,6 @@ fn an_ordinary_user_is_told_what_could_not_be_set() {
     let (code, text) = run("--no-owner");
     assert_eq!(code, 6, "the device is still not there: {text}");
     assert!(!text.contains("owners"), "{text}");
-}
-
-/// Flips bytes in the middle of the largest pack: inside the large file, which fills it.
-fn damage_pack(fixture: &Fixture) {
-    let line = "find store/packs -type f -printf '%s %p\\n' | sort -n | tail -1 | cut -d' ' -f2";
-    let path = bash(&fixture.path("."), line);
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .open(fixture.path(path.trim()))
-        .unwrap();
-    let middle = file.metadata().unwrap().len() / 2;
-    file.write_all_at(&[0x55; 64], middle).unwrap();
 }
 
 #[test]

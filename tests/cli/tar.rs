@@ -1,7 +1,9 @@
 //! `tintype tar`: GNU tar, bsdtar and Python take the archive apart.
 
 use super::support::{Fixture, can_use_loop_devices};
-use super::trees::{Compare, Mounted, assert_same_tree, bash, ext4_of, has_tools, nasty_image};
+use super::trees::{
+    Compare, Mounted, assert_same_tree, bash, damage_pack, ext4_of, has_tools, nasty_image,
+};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
@@ -122,4 +124,27 @@ fn one_file_and_a_reader_that_has_seen_enough() {
         "set +o pipefail; \"$TINTYPE\" tar --image x.img / 2>err | head -c 100 >/dev/null; \
          test \"${PIPESTATUS[0]}\" = 0; test ! -s err",
     );
+}
+
+/// One damaged chunk cost the whole 1 MiB that is read at a time.
+#[test]
+fn what_cannot_be_read_is_zeros_and_no_more() {
+    let fixture = Fixture::new();
+    let tree = fixture.path("tree");
+    fs::create_dir(&tree).unwrap();
+    let large = super::nasty::noise(1, 24 << 20);
+    fs::write(tree.join("large"), &large).unwrap();
+    ext4_of(&tree, &fixture.path("x.img"), 64 << 20, &[]);
+    fixture.run(&["create", "x.img"]).text();
+    damage_pack(&fixture);
+    let answer = fixture.run(&["tar", "x:/large"]);
+    answer.refused(4, &["large", "damaged"]);
+    fs::write(fixture.path("x.tar"), &answer.out).unwrap();
+    bash(&fixture.path("."), "mkdir out; tar xf x.tar -C out");
+    let found = fs::read(fixture.path("out/large")).unwrap();
+    assert_eq!(found.len(), large.len());
+    let blocks = found.chunks(4096).zip(large.chunks(4096));
+    let different: Vec<_> = blocks.filter(|(found, large)| found != large).collect();
+    assert!((1..=32).contains(&different.len()), "{}", different.len());
+    assert!(different.iter().all(|(found, _)| *found == [0; 4096]));
 }

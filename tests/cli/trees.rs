@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -67,6 +67,19 @@ pub fn ext4_of(folder: &Path, image: &Path, len: u64, options: &[&str]) {
     arguments.extend(["-d".as_ref(), folder.as_os_str(), image.as_os_str()]);
     let output = tool("mke2fs", &arguments);
     assert!(output.status.success(), "{output:?}");
+}
+
+/// Flips bytes in the middle of the largest pack: inside the large file, which fills it.
+pub fn damage_pack(fixture: &Fixture) {
+    let line = "find store/packs -type f -printf '%s %p\\n' | sort -n | tail -1 | cut -d' ' -f2";
+    let path = bash(&fixture.path("."), line);
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .open(fixture.path(path.trim()))
+        .unwrap();
+    let middle = file.metadata().unwrap().len() / 2;
+    file.write_all_at(&[0x55; 64], middle).unwrap();
 }
 
 /// An image that is mounted through a loop device.

@@ -4,20 +4,22 @@
 //! Names are bytes as the image has them. A member whose names are not UTF-8 says so with
 //! `hdrcharset=BINARY`: bsdtar needs it, GNU tar warns of it and does the right thing. Sockets
 //! cannot be in an archive. A file that cannot be read is left out if that is found before
-//! its header is written, and filled up with zeros otherwise: the header promises a length.
+//! its header is written; later its blocks that cannot be read are zeros: the header
+//! promises a length.
 
 mod header;
 mod pax;
 mod sparse;
 
 use super::acl::{acl_text, parse_acl};
+use super::content::{read, read_what_can_be};
 use super::copy::Source;
 use super::error::{Error, Result};
 use super::report::{Counters, Property, Report, Totals, count};
 use super::walk::{Found, Step, Walk};
 use crate::base::Progress;
 use crate::contents::{View, ViewNode};
-use crate::filesystem::{self, FileType, Metadata};
+use crate::filesystem::{FileType, Metadata};
 use header::{BLOCK_LEN, Header, Kind, LARGE_MAX, NAME_LEN_MAX, SMALL_MAX};
 use pax::Records;
 use sparse::Map;
@@ -218,7 +220,7 @@ impl Writer<'_> {
             let is_read = is_first && offset == piece.start;
             if !is_read && let Err(error) = read(self.view, node, offset, &mut self.buffer[..len]) {
                 self.report.failed(path, &error);
-                self.buffer[..len].fill(0);
+                read_what_can_be(self.view, node, offset, &mut self.buffer[..len]);
             }
             write_to(self.output, &self.buffer[..len])?;
             self.written += len as u64;
@@ -381,14 +383,4 @@ fn failed(source: io::Error) -> Error {
 
 fn write_to(output: &mut dyn Write, bytes: &[u8]) -> Result<()> {
     output.write_all(bytes).map_err(failed)
-}
-
-fn read(view: &View, node: ViewNode, offset: u64, target: &mut [u8]) -> Result<()> {
-    let count = view.read_at(node, offset, target)?;
-    if count < target.len() {
-        let (field, expected) = ("file content", "as long as the file");
-        let end = offset.saturating_add(count as u64);
-        return Err(filesystem::Error::corrupt(field, offset, expected, end).into());
-    }
-    Ok(())
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// Bytes of paths that are kept. Files that are met beyond are copied once for each name:
 /// only an image that was made to take memory has as many.
-const KEPT_LEN_MAX: usize = 1 << 30;
+pub(super) const KEPT_LEN_MAX: usize = 1 << 30;
 /// How long a wait lasts before it is seen whether all is to stop.
 const WAIT: Duration = Duration::from_millis(50);
 

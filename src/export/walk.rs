@@ -11,6 +11,10 @@ use std::ops::ControlFlow;
 /// path that a program can name at once.
 pub const DEPTH_MAX: usize = 4096;
 
+/// Bytes of the path of a directory that is entered. Each entry below has it, and hostile
+/// images have many: a program names 4,096 bytes at once.
+const PATH_LEN_MAX: usize = 32 << 10;
+
 /// Entries that are read of a directory at a time.
 const BATCH_LEN: usize = 256;
 
@@ -152,6 +156,9 @@ impl<'a> Walk<'a> {
             return Err(Error::unsupported(
                 "more than 4,096 directories in each other",
             ));
+        }
+        if self.path.len() > PATH_LEN_MAX {
+            return Err(Error::unsupported("paths of more than 32,768 bytes"));
         }
         if !self.seen.insert(node) {
             return Err(Error::corrupt(

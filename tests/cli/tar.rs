@@ -148,3 +148,32 @@ fn what_cannot_be_read_is_zeros_and_no_more() {
     assert!((1..=32).contains(&different.len()), "{}", different.len());
     assert!(different.iter().all(|(found, _)| *found == [0; 4096]));
 }
+
+/// Each entry has the path of its directory while it is copied: thousands of directories
+/// with long names, and many entries in the last one, took 5 GB.
+#[test]
+fn directories_with_paths_without_end_are_left_out() {
+    if !has_tools("tar of long paths", &["debugfs"]) {
+        return;
+    }
+    let fixture = Fixture::new();
+    let here = fixture.path(".");
+    let name = "n".repeat(255);
+    let commands = format!("mkdir {name}\ncd {name}\n").repeat(140);
+    fs::write(fixture.path("commands"), commands).unwrap();
+    bash(&here, "mkdir tree; echo z > tree/z");
+    ext4_of(&fixture.path("tree"), &fixture.path("x.img"), 16 << 20, &[]);
+    bash(&here, "debugfs -w -f commands x.img");
+    let words = ["paths of more than 32,768 bytes", "1 problem, told above"];
+    let answer = fixture.run(&["tar", "--image", "x.img", "/"]);
+    answer.refused(8, &words);
+    fs::write(fixture.path("x.tar"), &answer.out).unwrap();
+    let count = bash(
+        &here,
+        "tar tf x.tar | grep -c nnn; tar tf x.tar | grep -c 'z$'",
+    );
+    assert_eq!(count, "128\n1\n");
+    let answer = fixture.run(&["cp", "-r", "--image", "x.img", "/", "out"]);
+    answer.refused(8, &words);
+    assert_eq!(fs::read(fixture.path("out/z")).unwrap(), b"z\n");
+}

@@ -15,6 +15,7 @@ use super::acl::{acl_text, parse_acl};
 use super::content::{read, read_what_can_be};
 use super::copy::Source;
 use super::error::{Error, Result};
+use super::links::KEPT_LEN_MAX;
 use super::report::{Counters, Property, Report, Totals, count};
 use super::walk::{Found, Step, Walk};
 use crate::base::Progress;
@@ -54,6 +55,7 @@ pub fn write_tar(
         progress,
         counters: Counters::default(),
         first_names: HashMap::new(),
+        kept_len: 0,
         buffer: vec![0; BUFFER_LEN],
         written: 0,
     };
@@ -91,6 +93,8 @@ struct Writer<'a> {
     counters: Counters,
     /// Files with several names: the first one, and how many are to come.
     first_names: HashMap<ViewNode, (Vec<u8>, u32)>,
+    /// Bytes of their names.
+    kept_len: usize,
     buffer: Vec<u8>,
     written: u64,
 }
@@ -119,9 +123,13 @@ impl Writer<'_> {
         };
         match result {
             Ok(()) => {
-                if metadata.link_count > 1 && metadata.file_type != FileType::Directory {
+                let has_links = metadata.link_count > 1;
+                // Beyond, a file is in the archive once for each name.
+                let has_room = self.kept_len + member.len() <= KEPT_LEN_MAX;
+                if has_links && metadata.file_type != FileType::Directory && has_room {
                     let left = metadata.link_count - 1;
                     self.first_names.insert(found.node, (member.to_vec(), left));
+                    self.kept_len += member.len();
                 }
                 self.count(metadata.file_type);
                 Ok(())
@@ -140,7 +148,9 @@ impl Writer<'_> {
         if *left > 0 {
             return Some(name.clone());
         }
-        self.first_names.remove(&node).map(|(name, _)| name)
+        let (name, _) = self.first_names.remove(&node)?;
+        self.kept_len -= name.len();
+        Some(name)
     }
 
     fn count(&self, file_type: FileType) {

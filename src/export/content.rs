@@ -78,7 +78,7 @@ impl Content<'_> {
             let place = offset + start as u64;
             let written = self.file.write_all_at(&bytes[start..end], place);
             written.map_err(|source| Error::Target {
-                action: "writing the file",
+                action: "writing the file".into(),
                 source,
             })
         };

@@ -99,7 +99,7 @@ impl Shared<'_> {
     pub(super) fn failed(&self, path: &[u8], error: Error) {
         if error.is_fatal() {
             // In this order: who sees the stop fails as well, and only the first counts.
-            self.fatal.lock().get_or_insert(error);
+            self.fatal.lock().get_or_insert_with(|| error.at(path));
             self.stops.store(true, Ordering::Relaxed);
         } else {
             self.report.failed(path, &error);
@@ -206,7 +206,7 @@ pub fn copy(
 
 fn again(folder: &OwnedFd) -> Result<OwnedFd> {
     folder.try_clone().map_err(|source| Error::Target {
-        action: "opening the directory again",
+        action: "opening the directory again".into(),
         source,
     })
 }

@@ -1,6 +1,7 @@
 //! Why a file could not be brought out of an image.
 
 use crate::filesystem;
+use std::borrow::Cow;
 use std::io;
 
 /// Why a file could not be brought out of an image.
@@ -13,8 +14,8 @@ pub enum Error {
     /// The system refused to write.
     #[error("{action}")]
     Target {
-        /// What was tried, in the present participle.
-        action: &'static str,
+        /// What was tried, in the present participle, and on what.
+        action: Cow<'static, str>,
         /// What the system said.
         #[source]
         source: io::Error,
@@ -43,8 +44,20 @@ impl Error {
     /// Returns a function that adds what was tried to an error of the system.
     pub(super) fn target(action: &'static str) -> impl Fn(rustix::io::Errno) -> Self {
         move |errno| Self::Target {
-            action,
+            action: action.into(),
             source: errno.into(),
+        }
+    }
+
+    /// Returns a failure of the target with the file that it was at, which is empty for
+    /// what is copied itself.
+    pub(super) fn at(self, path: &[u8]) -> Self {
+        match self {
+            Self::Target { action, source } if !path.is_empty() => Self::Target {
+                action: format!("{action} {}", String::from_utf8_lossy(path)).into(),
+                source,
+            },
+            error => error,
         }
     }
 

@@ -200,7 +200,7 @@ impl<'a> NewFile<'a> {
         }
         // Before the times are set: what is written now may change them.
         sys::close_another(&self.file).map_err(|source| Error::Target {
-            action: "closing the file",
+            action: "closing the file".into(),
             source,
         })?;
         let handle = Handle::Open(self.file.as_fd());

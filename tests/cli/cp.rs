@@ -426,7 +426,9 @@ fn a_full_disk_stops_the_copy_and_leaves_no_half_file() {
     bash(&fixture.path("."), "mount -t tmpfs -o size=4M none full");
     let answer = fixture.run(&["cp", "-a", "--image", "x.img", "/large", "full"]);
     let left = names(&fixture.path("full"));
+    let of_tree = fixture.run(&["cp", "-a", "--image", "x.img", "/", "full"]);
     bash(&fixture.path("."), "umount full");
     answer.refused(5, &["x.img:/large: writing the file", "No space"]);
+    of_tree.refused(5, &["x.img:/: writing the file large: No space"]);
     assert!(left.is_empty(), "{left:?}");
 }

@@ -386,7 +386,7 @@ impl Member {
 
 fn failed(source: io::Error) -> Error {
     Error::Target {
-        action: "writing the archive",
+        action: "writing the archive".into(),
         source,
     }
 }

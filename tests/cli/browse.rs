@@ -191,7 +191,7 @@ fn cat_prints_files_by_any_name() {
     assert_eq!(answer(&mut command).text(), "odd");
     let sparse = fixture.run(&["cat", "--image", "x.img", "sparse"]);
     assert_eq!(sparse.out, fs::read(fixture.path("tree/sparse")).unwrap());
-    fixture.run(&["cat", "web:/etc"]).refused(1, &["Directory"]);
+    fixture.run(&["cat", "web:/etc"]).refused(1, &["directory"]);
     let several = fixture.run(&["cat", "web:/none", "web:/etc/link"]);
     several.refused(3, &["web@", "/none", "1 problem"]);
     assert_eq!(several.out, b"inner\n");

@@ -3,11 +3,11 @@
 //! Whole objects appear by `linkat` from a nameless file (`O_TMPFILE`), so that a
 //! process that dies leaves nothing behind and a name is given at most once. Where
 //! the file system has no nameless files, a locked temporary name in `tmp/` takes
-//! their place and is removed by the next one who opens the folder.
+//! their place and is removed by the next one who opens the store.
 
 use super::error::Context;
 use super::{Backend, Error, Object, PendingObject, Put, Result, Space};
-use crate::base::begin_write_back;
+use crate::base::{PackId, begin_write_back};
 use parking_lot::Mutex;
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags};
 use std::fs::{self, File};
@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Folder of temporary names, where there are no nameless files.
-const TEMPORARY_FOLDER: &str = "tmp";
+pub const TEMPORARY_FOLDER: &str = "tmp";
 
 /// Named immutable objects in a folder.
 #[derive(Debug, Clone)]
@@ -44,7 +44,7 @@ impl LocalBackend {
         Self::open(root)
     }
 
-    /// Opens a folder that is there.
+    /// Opens a folder that is there, and changes nothing in it: it may not be a store.
     pub fn open(root: &Path) -> Result<Self> {
         let name = root.display().to_string();
         let root = fs::canonicalize(root).context("opening the folder", &name)?;
@@ -52,9 +52,7 @@ impl LocalBackend {
             return Err(io::Error::from(io::ErrorKind::NotADirectory))
                 .context("opening the folder", &name);
         }
-        let backend = Self { root };
-        backend.remove_stale_temporaries();
-        Ok(backend)
+        Ok(Self { root })
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -62,16 +60,16 @@ impl LocalBackend {
         self.root.join(name)
     }
 
-    /// Removes temporary names whose makers are gone. What fails is left for later.
-    fn remove_stale_temporaries(&self) {
-        let Ok(entries) = fs::read_dir(self.root.join(TEMPORARY_FOLDER)) else {
+    /// Removes temporary names whose makers are gone. What fails is left for later. MUST
+    /// be called for a store only: elsewhere `tmp/` is somebody else's.
+    pub fn remove_stale_temporaries(&self) {
+        let folder = self.root.join(TEMPORARY_FOLDER);
+        let is_folder = fs::symlink_metadata(&folder).is_ok_and(|metadata| metadata.is_dir());
+        let Ok(entries) = fs::read_dir(&folder) else {
             return;
         };
         for entry in entries.flatten() {
-            let Ok(file) = File::open(entry.path()) else {
-                continue;
-            };
-            if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            if is_folder && is_temporary(&entry) && is_abandoned(&entry.path()) {
                 drop(fs::remove_file(entry.path()));
             }
         }
@@ -97,7 +95,7 @@ impl LocalBackend {
             .recursive(true)
             .mode(0o700)
             .create(&folder)?;
-        let path = folder.join(crate::base::PackId::random().to_string());
+        let path = folder.join(PackId::random().to_string());
         let file = File::options()
             .read(true)
             .write(true)
@@ -148,6 +146,40 @@ impl LocalBackend {
         }
         Ok(())
     }
+}
+
+/// Tells whether a folder has only such files as a process that died leaves in `tmp/`.
+///
+/// # Errors
+///
+/// If it cannot be listed.
+pub fn holds_only_temporaries(folder: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(folder)? {
+        if !is_temporary(&entry?) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Tells whether it is a regular file with a name as [`LocalBackend`] gives it.
+fn is_temporary(entry: &fs::DirEntry) -> bool {
+    let name = entry.file_name();
+    let id = name.to_str().and_then(|name| name.parse::<PackId>().ok());
+    // Parsing takes capital digits, too.
+    id.is_some_and(|id| name == *id.to_string())
+        && entry.file_type().is_ok_and(|kind| kind.is_file())
+}
+
+/// Tells whether nobody holds the lock of a temporary file. Another kind of file may have
+/// come in its place meanwhile: it is neither followed nor waited for.
+fn is_abandoned(path: &Path) -> bool {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let Ok(file) = rustix::fs::open(path, flags, Mode::empty()).map(File::from) else {
+        return false;
+    };
+    file.metadata().is_ok_and(|metadata| metadata.is_file())
+        && rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
 }
 
 fn rename_if_absent(from: &Path, to: &Path) -> io::Result<()> {

@@ -10,7 +10,7 @@ mod memory;
 mod tests;
 
 pub use error::{Error, Kind, Result};
-pub use local::LocalBackend;
+pub use local::{LocalBackend, TEMPORARY_FOLDER, holds_only_temporaries};
 pub use memory::MemoryBackend;
 
 use std::fmt::Debug;

@@ -3,9 +3,9 @@
 use super::error::{Error, Result};
 use super::output::Output;
 use super::settings::Settings;
-use crate::backend::{Backend, LocalBackend};
+use crate::backend::{Backend, LocalBackend, TEMPORARY_FOLDER, holds_only_temporaries};
 use crate::snapshot::{Catalog, Snapshot};
-use crate::store::{CONFIG_NAME, InitOptions, OpenOptions, Store};
+use crate::store::{CONFIG_NAME, InitOptions, KEY_NAME, OpenOptions, Store};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -75,13 +75,20 @@ pub fn open_at(path: &Path, options: &OpenOptions) -> Result<Arc<Catalog>> {
         )));
     }
     let backend = Arc::new(LocalBackend::open(path)?);
-    Ok(Catalog::open(Store::open(backend, options)?)?)
+    let store = Store::open(Arc::clone(&backend) as Arc<dyn Backend>, options)?;
+    // Only now is it certain that the folder is a store.
+    backend.remove_stale_temporaries();
+    Ok(Catalog::open(store)?)
 }
 
-/// Tells whether `path` holds a store.
+/// Tells whether `path` holds a store. Nothing is opened in it, which may be anybody's.
 fn has_store(path: &Path) -> Result<bool> {
     match std::fs::metadata(path) {
-        Ok(metadata) if metadata.is_dir() => Ok(LocalBackend::open(path)?.exists(CONFIG_NAME)?),
+        Ok(metadata) if metadata.is_dir() => {
+            let config = path.join(CONFIG_NAME);
+            let context = Error::io(format!("looking at {}", config.display()));
+            config.try_exists().map_err(context)
+        }
         Ok(_) => Err(Error::Usage(format!(
             "{} is not a directory; a store is a directory",
             path.display()
@@ -103,9 +110,7 @@ pub fn init_at(path: &Path, options: &InitOptions) -> Result<()> {
     let context = Error::io(format!("looking into {}", path.display()));
     match std::fs::read_dir(path) {
         Ok(mut entries) => {
-            // What a killed `init` leaves is no obstacle.
-            let is_ours = |name: &std::ffi::OsStr| name == "tmp" || name == "keys";
-            if entries.any(|entry| entry.is_ok_and(|entry| !is_ours(&entry.file_name()))) {
+            if entries.any(|entry| !entry.is_ok_and(|entry| is_left_by_init(&entry.path()))) {
                 return Err(Error::Refused(format!(
                     "{} is not empty; choose an empty or a new directory",
                     path.display()
@@ -128,6 +133,22 @@ pub fn init_at(path: &Path, options: &InitOptions) -> Result<()> {
         Err(_) if backend.exists(CONFIG_NAME).is_ok_and(|exists| exists) => Ok(()),
         result => Ok(result.map(drop)?),
     }
+}
+
+/// Tells whether a killed `init` may have left this, which is no obstacle to the next.
+fn is_left_by_init(path: &Path) -> bool {
+    if !std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir()) {
+        return false;
+    }
+    if path.ends_with(TEMPORARY_FOLDER) {
+        return holds_only_temporaries(path).unwrap_or(false);
+    }
+    let key = Path::new(KEY_NAME);
+    let is_key = |entry: std::io::Result<std::fs::DirEntry>| {
+        entry.is_ok_and(|entry| Some(&*entry.file_name()) == key.file_name())
+    };
+    key.parent().is_some_and(|folder| path.ends_with(folder))
+        && std::fs::read_dir(path).is_ok_and(|mut entries| entries.all(is_key))
 }
 
 /// Finds the snapshot that `text` names.

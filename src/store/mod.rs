@@ -48,7 +48,7 @@ use std::sync::Arc;
 pub const CONFIG_NAME: &str = "config.json";
 
 /// Name of the secret of the fingerprints.
-const KEY_NAME: &str = "keys/1";
+pub const KEY_NAME: &str = "keys/1";
 
 /// Level of zstd where none is asked for; docs/decisions/0003-compression-level.md.
 pub const DEFAULT_LEVEL: i32 = 1;

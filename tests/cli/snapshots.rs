@@ -1,7 +1,8 @@
 //! The catalog: create, list, show, rename, tag, delete, and how a snapshot is named.
 
-use super::support::Fixture;
+use super::support::{Fixture, names};
 use serde_json::Value;
+use std::process::Command;
 use std::sync::Arc;
 use tintype::backend::LocalBackend;
 use tintype::base::{SnapshotId, Timestamp};
@@ -52,6 +53,64 @@ fn the_first_create_makes_the_store_and_says_so() {
     assert!(fixture.leases().is_empty());
     let again = fixture.run(&["create", "web.img"]);
     assert!(!again.err.contains("made a new store"), "{}", again.err);
+}
+
+/// A folder of a user had a `tmp/`: every command took it for one of ours, removed what was
+/// in it, and only then saw that there is no store. A pipe in it was waited for.
+#[test]
+fn a_folder_that_is_no_store_is_left_as_it_is() {
+    let fixture = Fixture::new();
+    let tmp = fixture.store().join("tmp");
+    let name = "0123456789abcdef0123456789abcdef";
+    std::fs::create_dir_all(&tmp).unwrap();
+    std::fs::write(tmp.join("thesis"), "thesis").unwrap();
+    std::fs::write(tmp.join(name), "named as ours").unwrap();
+    fixture.image("web.img", 1 << 20, &[(0, 5000)], 1);
+    let make_pipe = |name: &str| {
+        let pipe = tmp.join(name);
+        assert!(
+            Command::new("mkfifo")
+                .arg(&pipe)
+                .status()
+                .unwrap()
+                .success()
+        );
+        pipe
+    };
+    let pipe = make_pipe("pipe");
+    fixture.run(&["list"]).refused(3, &["there is no store"]);
+    for words in [["init"].as_slice(), &["create", "web.img"]] {
+        fixture.run(words).refused(7, &["is not empty"]);
+    }
+    assert_eq!(names(&tmp).len(), 3);
+    // The same in a store: only what can be ours goes.
+    std::fs::rename(&tmp, fixture.path("aside")).unwrap();
+    fixture.run(&["init"]).text();
+    std::fs::rename(fixture.path("aside"), &tmp).unwrap();
+    make_pipe("0123456789abcdef0123456789abcde0");
+    std::os::unix::fs::symlink(&pipe, tmp.join("0123456789abcdef0123456789abcde1")).unwrap();
+    fixture.run(&["list"]).text();
+    let left = names(&tmp);
+    assert!(
+        left.len() == 4 && !left.contains(&name.to_owned()),
+        "{left:?}"
+    );
+}
+
+/// What an init that was killed leaves is no obstacle to the next.
+#[test]
+fn a_store_is_made_where_an_init_was_killed() {
+    let fixture = Fixture::new();
+    let tmp = fixture.store().join("tmp");
+    std::fs::create_dir_all(&tmp).unwrap();
+    std::fs::create_dir_all(fixture.store().join("keys")).unwrap();
+    std::fs::write(tmp.join("0123456789abcdef0123456789abcdef"), "half").unwrap();
+    std::fs::write(fixture.store().join("keys/mine"), "ssh").unwrap();
+    fixture.run(&["init"]).refused(7, &["is not empty"]);
+    std::fs::remove_file(fixture.store().join("keys/mine")).unwrap();
+    fixture.run(&["init"]).text();
+    fixture.run(&["list"]).text();
+    assert!(names(&tmp).is_empty());
 }
 
 #[test]

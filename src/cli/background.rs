@@ -19,6 +19,8 @@ use std::process::{Command, Stdio};
 
 /// This program, also when its file was replaced meanwhile.
 const OWN_PROGRAM: &str = "/proc/self/exe";
+/// More than two say no more.
+const VERBOSE_MAX: u8 = 2;
 /// Length at which a log is put aside (`.old`) by the next start.
 const LOG_LEN_MAX: u64 = 4 << 20;
 
@@ -34,9 +36,11 @@ struct Answer {
 pub fn start(store: &Path, words: &[OsString], log_path: &Path, context: &Context) -> Result<()> {
     let log = open_log(log_path)?;
     let mut command = Command::new(OWN_PROGRAM);
+    // A log is kept in any case; more of it if that was asked for.
+    let verbose = usize::from(context.verbose.clamp(1, VERBOSE_MAX));
     command
         .arg0("tintype")
-        .arg("--verbose")
+        .args(std::iter::repeat_n("--verbose", verbose))
         .arg("--store")
         .arg(store)
         .args(words)

@@ -1,5 +1,6 @@
 //! What every command has at hand: settings, output, and the way to the store.
 
+use super::args::GlobalArguments;
 use super::error::{Error, Result};
 use super::output::Output;
 use super::settings::Settings;
@@ -16,16 +17,19 @@ pub struct Context {
     pub settings: Settings,
     /// Where to print.
     pub output: Output,
+    /// How often `--verbose` was given.
+    pub verbose: u8,
     store: Option<PathBuf>,
 }
 
 impl Context {
-    /// Returns a context; `store` is what `--store` says.
-    pub fn new(settings: Settings, output: Output, store: Option<PathBuf>) -> Self {
+    /// Returns a context for the arguments of every command.
+    pub fn new(settings: Settings, arguments: GlobalArguments) -> Self {
         Self {
             settings,
-            output,
-            store,
+            output: Output::new(arguments.json, arguments.quiet),
+            verbose: arguments.verbose,
+            store: arguments.store,
         }
     }
 

@@ -29,7 +29,6 @@ use clap::{CommandFactory, FromArgMatches};
 use context::Context;
 use error::Error;
 use exit_code::Code;
-use output::Output;
 use settings::Settings;
 use std::process::ExitCode;
 
@@ -58,12 +57,11 @@ pub fn main() -> ExitCode {
         }
     };
     logging::start(arguments.global.verbose, arguments.global.quiet);
-    let output = Output::new(arguments.global.json, arguments.global.quiet);
-    let context = Context::new(settings, output, arguments.global.store);
+    let context = Context::new(settings, arguments.global);
     let result = signals::install().and_then(|()| commands::run(arguments.command, &context));
     match result {
         Ok(()) => Code::Success.into(),
-        // Whoever reads our output has seen enough.
+        // Whoever reads our output has seen enough, and no problem was told.
         Err(Error::OutputClosed) => Code::Success.into(),
         Err(error) => {
             let code = exit_code::of(&error, signals::received());

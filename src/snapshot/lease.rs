@@ -46,6 +46,14 @@ pub struct LeaseInfo {
     pub mount_point: Option<String>,
 }
 
+impl LeaseInfo {
+    /// Tells whether the holder is a process of this machine, in this run of it.
+    pub fn is_of_this_machine(&self) -> bool {
+        self.host == read_kernel("/proc/sys/kernel/hostname")
+            && self.boot_id == read_kernel("/proc/sys/kernel/random/boot_id")
+    }
+}
+
 /// A lease that is held; given back when it drops.
 #[derive(Debug)]
 pub struct Lease {

@@ -6,6 +6,10 @@ use crate::tree::attributes::{AttributeChange, Attributes, FileKind, PREFERRED_I
 use crate::tree::draft::{Body, Draft, PRIVILEGE_BITS};
 use crate::tree::{Kind, Result};
 
+/// The extended attribute that tells the id of a draft. Answered and not listed, so that
+/// copies do not carry it along.
+pub const XATTR_DRAFT: &str = "user.tintype.draft";
+
 /// Bytes of the extended attributes that are remembered for a draft.
 const XATTR_LEN_MAX: usize = 64 << 10;
 
@@ -52,6 +56,9 @@ impl Draft {
 
     /// Remembers an extended attribute, or forgets it.
     pub fn set_xattr(&self, name: &[u8], value: Option<&[u8]>) -> Result<()> {
+        if name == XATTR_DRAFT.as_bytes() {
+            return Err(Kind::NotPermitted.into());
+        }
         let mut state = self.state.lock();
         let Some(value) = value else {
             return state
@@ -84,6 +91,9 @@ impl Draft {
 
     /// Returns one extended attribute.
     pub fn xattr(&self, name: &[u8]) -> Result<Vec<u8>> {
+        if name == XATTR_DRAFT.as_bytes() {
+            return Ok(self.id.to_string().into_bytes());
+        }
         self.state
             .lock()
             .xattrs

@@ -38,6 +38,7 @@ pub use attributes::{AttributeChange, Attributes, Entry, FileKind};
 pub use copy::CopyRange;
 pub use directory::{DirEntry, Listing};
 pub use draft::{Creation, Draft};
+pub use draft_attributes::XATTR_DRAFT;
 pub use error::{Error, Kind, Result};
 pub use files::{Caching, Open};
 pub use folder::{Folder, FolderEntry};

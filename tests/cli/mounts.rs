@@ -25,21 +25,32 @@ fn can_mount(test: &str) -> bool {
 /// Unmounts, whatever the test did.
 struct Mounted<'a> {
     fixture: &'a Fixture,
+    place: &'a str,
 }
 
 impl Drop for Mounted<'_> {
     fn drop(&mut self) {
-        drop(self.fixture.run(&["umount", "--lazy", "mnt"]));
+        drop(self.fixture.run(&["umount", "--lazy", self.place]));
     }
 }
 
 fn mount<'a>(fixture: &'a Fixture, words: &[&str]) -> Mounted<'a> {
-    fs::create_dir_all(fixture.path("mnt")).unwrap();
+    mount_at(fixture, "mnt", words)
+}
+
+fn mount_at<'a>(fixture: &'a Fixture, place: &'a str, words: &[&str]) -> Mounted<'a> {
+    fs::create_dir_all(fixture.path(place)).unwrap();
     let text = fixture
-        .run(&[&["mount", "--log-file", "log", "mnt"], words].concat())
+        .run(&[&["mount", "--log-file", "log", place], words].concat())
         .text();
-    assert_eq!(text, "mounted at mnt\n");
-    Mounted { fixture }
+    assert_eq!(text, format!("mounted at {place}\n"));
+    Mounted { fixture, place }
+}
+
+fn draft_id(draft: &Path) -> String {
+    let mut id = [0; 100];
+    let len = rustix::fs::getxattr(draft, "user.tintype.draft", &mut id[..]).unwrap();
+    String::from_utf8(id[..len].to_vec()).unwrap()
 }
 
 fn wait_for_lease_to_end(fixture: &Fixture) {
@@ -245,4 +256,81 @@ fn drafts_are_settled_through_the_mount_and_without() {
     let listed = fixture.run(&["--json", "list"]).json();
     assert_eq!(listed.as_array().unwrap().len(), 2);
     assert_eq!(fixture.run(&["restore", "c.part", "-"]).out, [3; 9000]);
+}
+
+/// Two mounts of a store had drafts of the same name, and the command took the first one that
+/// it found: it removed the other, and said that it had removed the one that was asked for.
+#[test]
+fn of_drafts_of_the_same_name_the_one_that_is_meant_is_settled() {
+    if !can_mount("drafts of two mounts") {
+        return;
+    }
+    let fixture = Fixture::with_store();
+    let _mounts = [mount_at(&fixture, "m1", &[]), mount_at(&fixture, "m2", &[])];
+    let path = |place: &str| fixture.path(place).join("create/web.part");
+    for (meant, other) in [("m1", "m2"), ("m2", "m1")] {
+        for place in [meant, other] {
+            fs::write(path(place), place.repeat(5000)).unwrap();
+        }
+        let id = draft_id(&path(meant));
+        assert_eq!(
+            fixture.run(&["drafts", "remove", &id]).text(),
+            "removed web.part\n"
+        );
+        assert!(!path(meant).exists() && path(other).exists());
+        fs::write(path(meant), "again").unwrap();
+        fixture
+            .run(&["drafts", "remove", "web.part"])
+            .refused(2, &["more than one draft"]);
+        let id = draft_id(&path(meant));
+        fixture.run(&["drafts", "publish", &id]).text();
+        assert_eq!(fixture.run(&["restore", "web.part", "-"]).out, b"again");
+        fs::remove_file(path(other)).unwrap();
+        fs::remove_file(path(meant)).unwrap();
+    }
+}
+
+/// The place of a mount that is gone had an ordinary file of the name of a draft.
+#[test]
+fn an_ordinary_file_is_no_draft() {
+    if !can_mount("drafts after umount --lazy") {
+        return;
+    }
+    let fixture = Fixture::with_store();
+    let mounted = mount(&fixture, &[]);
+    let file = fixture.path("mnt/create/web.part");
+    fs::write(&file, [3; 9000]).unwrap();
+    let open = fs::File::open(&file).unwrap();
+    drop(mounted);
+    fs::create_dir(fixture.path("mnt/create")).unwrap();
+    fs::write(&file, "thesis").unwrap();
+    for action in ["remove", "publish"] {
+        fixture
+            .run(&["drafts", action, "web.part"])
+            .refused(7, &["a mount works on web.part"]);
+    }
+    assert_eq!(fs::read(&file).unwrap(), b"thesis");
+    drop(open);
+    wait_for_lease_to_end(&fixture);
+    fixture.run(&["drafts", "remove", "web.part"]).text();
+    assert_eq!(fs::read(&file).unwrap(), b"thesis");
+}
+
+#[test]
+fn the_log_of_a_mount_says_as_much_as_was_asked_for() {
+    if !can_mount("mount -vv") {
+        return;
+    }
+    let fixture = Fixture::with_store();
+    let logged = |words: &[&str]| {
+        let mounted = mount(&fixture, words);
+        drop(fs::read_dir(fixture.path("mnt/snapshots")).unwrap());
+        drop(mounted);
+        wait_for_lease_to_end(&fixture);
+        let log = fs::read_to_string(fixture.path("log")).unwrap();
+        fs::remove_file(fixture.path("log")).unwrap();
+        log
+    };
+    assert!(!logged(&[]).contains(" DEBUG "));
+    assert!(logged(&["-vv"]).contains(" DEBUG "));
 }

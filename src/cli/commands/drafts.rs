@@ -6,13 +6,15 @@ use crate::cli::error::{Error, Result};
 use crate::cli::output::printable;
 use crate::cli::table::{Align, Table};
 use crate::snapshot::{Catalog, LeaseRole, leases};
-use crate::tree::DraftId;
+use crate::source::is_our_mount;
 use crate::tree::drafts::{self, Summary};
+use crate::tree::{DraftId, XATTR_DRAFT};
 use clap::{Args, Subcommand};
-use rustix::fs::XattrFlags;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Digits of an id that are taken as a prefix at least.
@@ -152,7 +154,8 @@ fn publish(catalog: &Arc<Catalog>, draft: &Summary) -> Result<()> {
     if !draft.is_mounted {
         return Ok(drafts::publish(catalog, &draft.id)?);
     }
-    through_mount(catalog, draft, "publishing", |path| {
+    through_mount(catalog, draft, "publishing", |reached| {
+        let path = path_of(&reached.file);
         rustix::fs::setxattr(path, PUBLISH_ATTRIBUTE, b"1", XattrFlags::empty())
     })
 }
@@ -161,35 +164,69 @@ fn remove(catalog: &Arc<Catalog>, draft: &Summary) -> Result<()> {
     if !draft.is_mounted {
         return Ok(drafts::remove(catalog, &draft.id)?);
     }
-    through_mount(catalog, draft, "removing", |path| rustix::fs::unlink(path))
+    through_mount(catalog, draft, "removing", |reached| {
+        rustix::fs::unlinkat(&reached.folder, &draft.name, AtFlags::empty())
+    })
 }
 
-/// Does something to a draft in `create/` of the mount that works on it.
+/// A draft in `create/` of a mount. Both are held by descriptors: another file may get the
+/// name of the mount point at any time.
+struct Reached {
+    folder: OwnedFd,
+    file: OwnedFd,
+}
+
+/// Does something to a draft in `create/` of the mount that works on it. Other mounts may
+/// have drafts of the same name, and a mount point that is left an ordinary file.
 fn through_mount(
     catalog: &Catalog,
     draft: &Summary,
     action: &str,
-    work: impl Fn(&Path) -> Result<(), Errno>,
+    work: impl Fn(&Reached) -> Result<(), Errno>,
 ) -> Result<()> {
-    let mounts = leases(catalog.store())?;
-    let mounts = mounts
-        .into_iter()
-        .filter(|lease| lease.role == LeaseRole::Mount);
-    for mount_point in mounts.filter_map(|lease| lease.mount_point) {
-        let path = PathBuf::from(mount_point).join("create").join(&draft.name);
-        match work(&path) {
-            Ok(()) => return Ok(()),
-            // It is another mount's.
-            Err(Errno::NOENT | Errno::NOTCONN | Errno::NOTDIR) => {}
-            Err(error) => {
-                return Err(Error::io(format!("{action} {}", path.display()))(
-                    error.into(),
-                ));
+    let table = std::fs::read_to_string("/proc/self/mountinfo")
+        .map_err(Error::io("reading /proc/self/mountinfo"))?;
+    let mut mounts = leases(catalog.store())?;
+    mounts.retain(|lease| lease.role == LeaseRole::Mount && lease.is_of_this_machine());
+    for mount_point in mounts.into_iter().filter_map(|lease| lease.mount_point) {
+        let mount_point = Path::new(&mount_point);
+        if !is_our_mount(&table, mount_point) {
+            continue;
+        }
+        match reach(mount_point, draft) {
+            Ok(Some(reached)) => {
+                return work(&reached).map_err(|error| {
+                    let path = mount_point.join("create").join(&draft.name);
+                    Error::io(format!("{action} {}", path.display()))(error.into())
+                });
             }
+            Ok(None) => {}
+            // It may be another user's.
+            Err(error) => log::debug!("{}: {error}", mount_point.display()),
         }
     }
     Err(Error::Refused(format!(
         "a mount works on {}, and it is none that this user can reach; unmount it first",
         draft.name
     )))
+}
+
+/// Opens a draft in `create/` of a mount; `None` if the mount has another one of that name.
+fn reach(mount_point: &Path, draft: &Summary) -> Result<Option<Reached>, Errno> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let open = |folder: BorrowedFd<'_>, name: &Path, more: OFlags| {
+        rustix::fs::openat(folder, name, flags | more, Mode::empty())
+    };
+    let folder = mount_point.join("create");
+    let folder = open(CWD, &folder, OFlags::DIRECTORY)?;
+    let file = open(folder.as_fd(), Path::new(&draft.name), OFlags::empty())?;
+    let mut id = [0_u8; 64];
+    let len = rustix::fs::getxattr(path_of(&file), XATTR_DRAFT, &mut id[..])?;
+    let is_same = id.get(..len) == Some(draft.id.to_string().as_bytes());
+    Ok(is_same.then_some(Reached { folder, file }))
+}
+
+/// Returns a path that leads to an open file, whatever became of its name.
+fn path_of(file: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", file.as_raw_fd())
 }

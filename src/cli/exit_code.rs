@@ -143,6 +143,7 @@ fn of_source(error: &source::Error) -> Code {
         source::Error::Io { source, .. } => of_io(source),
         source::Error::NotAnImage { .. } => Code::Usage,
         source::Error::Exists { .. }
+        | source::Error::DanglingLink { .. }
         | source::Error::InUse { .. }
         | source::Error::TooSmall { .. } => Code::Refused,
     }

@@ -34,6 +34,17 @@ pub enum Error {
         /// The path given.
         path: PathBuf,
     },
+    /// A symbolic link leads nowhere, and would be in the way of the file.
+    #[error(
+        "{} is a symbolic link to {}, which is not there; remove the link, or give the place \
+         that it should lead to", path.display(), target.display()
+    )]
+    DanglingLink {
+        /// The path given.
+        path: PathBuf,
+        /// Where it leads.
+        target: PathBuf,
+    },
     /// Somebody uses the device.
     #[error("{} is in use: {reason}; nothing was written", path.display())]
     InUse {

@@ -112,7 +112,7 @@ pub fn open(path: &Path) -> Result<Arc<dyn ImageSource>> {
 /// # Errors
 ///
 /// [`Error::InUse`] and [`Error::TooSmall`] for a device; [`Error::Exists`] if there
-/// is a file already and `replace` is not set.
+/// is a file already and `replace` is not set; [`Error::DanglingLink`].
 pub fn open_target(path: &Path, len: ByteLen, replace: bool) -> Result<Box<dyn RestoreTarget>> {
     match std::fs::metadata(path) {
         Ok(metadata) if metadata.file_type().is_block_device() => {
@@ -128,6 +128,11 @@ pub fn open_target(path: &Path, len: ByteLen, replace: bool) -> Result<Box<dyn R
             path: path.to_owned(),
         }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // A link counts as absent until the very end, where it is in the way.
+            if let Ok(target) = std::fs::read_link(path) {
+                let path = path.to_owned();
+                return Err(Error::DanglingLink { path, target });
+            }
             Ok(Box::new(FileTarget::create(path, len, replace)?))
         }
         Err(source) => Err(Error::Io {

@@ -4,9 +4,11 @@
 use super::block_device::device_len;
 use super::{Error, RestoreTarget, Result, Use, mounts, sys};
 use crate::base::{BLOCK_LEN_BYTES, ByteLen, ByteOffset, begin_write_back, is_aligned};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +16,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Longest piece that is zeroed by one BLKZEROOUT, so that a cancel is not ignored
 /// for the minutes that a whole disk takes.
 const ZERO_LEN_MAX: u64 = 256 << 20;
+
+/// Bytes of a name of a file, on every file system of Linux.
+const NAME_LEN_MAX: usize = 255;
+
+/// Temporary names that are tried.
+const TEMPORARY_COUNT_MAX: u32 = 1000;
 
 /// Sectors are at most this long on every device the kernel supports.
 const SECTOR_LEN_MAX: u64 = 4096;
@@ -42,20 +50,12 @@ impl FileTarget {
     /// Makes the temporary file `<path>.<process>.part`, readable by its owner only,
     /// with a length of `len` and nothing but a hole.
     pub fn create(path: &Path, len: ByteLen, replace: bool) -> Result<Self> {
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.part", std::process::id()));
-        let temporary_path = path.with_file_name(name);
+        let (file, temporary_path) = create_temporary(path)?;
         let context = |source| Error::Io {
             action: "creating",
             path: temporary_path.clone(),
             source,
         };
-        let file = File::options()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&temporary_path)
-            .map_err(context)?;
         let direct = File::options()
             .write(true)
             .custom_flags(libc::O_DIRECT)
@@ -92,6 +92,49 @@ impl FileTarget {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Makes a new file beside `path`. A killed process may have had the same number, and have
+/// left its file: that one is not touched.
+fn create_temporary(path: &Path) -> Result<(File, PathBuf)> {
+    let process = std::process::id();
+    let mut suffix = format!(".{process}.part");
+    let mut tries = 1..TEMPORARY_COUNT_MAX;
+    loop {
+        let temporary_path = temporary_path(path, &suffix);
+        let opened = File::options()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&temporary_path);
+        match (opened, tries.next()) {
+            (Ok(file), _) => return Ok((file, temporary_path)),
+            (Err(error), Some(number)) if error.kind() == io::ErrorKind::AlreadyExists => {
+                suffix = format!(".{process}-{number}.part");
+            }
+            (Err(source), _) => {
+                return Err(Error::Io {
+                    action: "creating",
+                    path: temporary_path,
+                    source,
+                });
+            }
+        }
+    }
+}
+
+/// Returns the path with `suffix`, and with so much less of its name that it is not too
+/// long.
+fn temporary_path(path: &Path, suffix: &str) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().as_bytes();
+    let mut len = name.len().min(NAME_LEN_MAX.saturating_sub(suffix.len()));
+    // Some file systems refuse half a character.
+    while name.get(len).is_some_and(|byte| byte & 0xC0 == 0x80) && len > 0 {
+        len -= 1;
+    }
+    let name = name.get(..len).unwrap_or_default();
+    let name = [name, suffix.as_bytes()].concat();
+    path.with_file_name(OsStr::from_bytes(&name))
 }
 
 impl RestoreTarget for FileTarget {
@@ -299,6 +342,41 @@ mod tests {
             "{} blocks",
             metadata.blocks()
         );
+    }
+
+    /// A process that was killed had the same number and left its file.
+    #[test]
+    fn a_temporary_name_that_is_taken_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.img");
+        let part = folder
+            .path()
+            .join(format!("out.img.{}.part", std::process::id()));
+        std::fs::write(&part, "left").unwrap();
+        let target = FileTarget::create(&path, 8192, false).unwrap();
+        target.sync(8192).unwrap();
+        target.publish().unwrap();
+        assert_eq!(std::fs::read(&part).unwrap(), b"left");
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 8192);
+        assert_eq!(names(folder.path()).len(), 2);
+    }
+
+    #[test]
+    fn a_name_may_be_as_long_as_names_are() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in [
+            "n".repeat(NAME_LEN_MAX),
+            format!("x{}", "\u{20ac}".repeat(84)),
+        ] {
+            let path = folder.path().join(&name);
+            let target = FileTarget::create(&path, 8192, false).unwrap();
+            let temporary = target.temporary_path.file_name().unwrap();
+            assert!(temporary.len() <= NAME_LEN_MAX && temporary.to_str().is_some());
+            target.sync(8192).unwrap();
+            target.publish().unwrap();
+            assert!(path.is_file());
+        }
+        assert_eq!(names(folder.path()).len(), 2);
     }
 
     #[test]

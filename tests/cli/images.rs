@@ -62,6 +62,20 @@ fn restore_replaces_only_when_forced() {
         .refused(3, &["folder.img"]);
 }
 
+/// The whole image was written before the link was seen.
+#[test]
+fn restore_refuses_a_link_that_leads_nowhere_at_once() {
+    let fixture = Fixture::with_store();
+    fixture.snapshot("web", "one", 1);
+    std::os::unix::fs::symlink("nowhere", fixture.path("out.img")).unwrap();
+    for force in [&[][..], &["--force"]] {
+        fixture
+            .run(&[&["restore", "web", "out.img"], force].concat())
+            .refused(7, &["out.img is a symbolic link to nowhere"]);
+    }
+    assert!(!fixture.path("nowhere").exists());
+}
+
 #[test]
 fn streams_in_and_out() {
     let fixture = Fixture::new();

@@ -113,6 +113,23 @@ fn a_store_is_made_where_an_init_was_killed() {
     assert!(names(&tmp).is_empty());
 }
 
+/// What was deleted before the failure was not told.
+#[test]
+fn what_was_deleted_is_told_when_the_next_one_fails() {
+    let fixture = Fixture::with_store();
+    fixture.snapshot("a", "one", 1);
+    fixture.snapshot("b", "one", 2);
+    // Nobody looks at this entry before the one in front of it is there.
+    let catalog = fixture.store().join("catalog");
+    let last = names(&catalog).into_iter().max().unwrap();
+    let number: u64 = last.parse().unwrap();
+    std::fs::write(catalog.join(format!("{:016}", number + 2)), "no entry").unwrap();
+    let answer = fixture.run(&["delete", "a", "b"]);
+    assert_ne!(answer.code, 0);
+    let text = String::from_utf8(answer.out).unwrap();
+    assert_eq!(text, "deleted a@one\n", "{}", answer.err);
+}
+
 #[test]
 fn wrong_arguments_make_no_store() {
     let fixture = Fixture::new();

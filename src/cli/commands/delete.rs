@@ -1,5 +1,6 @@
 //! `tintype delete`.
 
+use crate::base::SnapshotId;
 use crate::cli::context::{Context, resolve};
 use crate::cli::error::{Error, Result};
 use crate::cli::output::printable;
@@ -38,15 +39,27 @@ pub fn run(arguments: &DeleteArguments, context: &Context) -> Result<()> {
              `tintype tag {reference} --release`"
         )));
     }
-    let mut values = vec![];
+    let mut deleted = vec![];
+    let mut result = Ok(());
     for snapshot in &snapshots {
-        catalog.delete(&snapshot.manifest.id)?;
-        let reference = snapshot.reference();
-        values.push(serde_json::json!({ "id": snapshot.manifest.id, "reference": reference }));
+        result = catalog.delete(&snapshot.manifest.id);
+        if result.is_err() {
+            break;
+        }
+        deleted.push((snapshot.manifest.id, snapshot.reference()));
     }
+    // What is gone is told, whatever stopped the rest.
+    let printed = print(&deleted, context);
+    result?;
+    printed
+}
+
+fn print(deleted: &[(SnapshotId, String)], context: &Context) -> Result<()> {
+    let value = |(id, reference): &(SnapshotId, String)| serde_json::json!({ "id": id, "reference": reference });
+    let values: Vec<_> = deleted.iter().map(value).collect();
     context.output.result(&values, |target| {
-        for snapshot in &snapshots {
-            writeln!(target, "deleted {}", printable(&snapshot.reference()))?;
+        for (_, reference) in deleted {
+            writeln!(target, "deleted {}", printable(reference))?;
         }
         Ok(())
     })

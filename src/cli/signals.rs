@@ -1,7 +1,9 @@
 //! SIGINT, SIGTERM and SIGHUP: the first one asks the work to stop and clean up, the
-//! second ends the program at once. Without work to stop, the first one ends it.
+//! second ends the program at once. Without work to stop, the first one ends it. What
+//! whoever started the program has it ignore (`nohup`) stays ignored.
 
 use super::error::{Error, Result};
+use super::sys;
 use crate::base::Progress;
 use parking_lot::Mutex;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -18,7 +20,9 @@ static HANDLER: Mutex<Option<Handler>> = Mutex::new(None);
 /// Begins to catch the signals, on a thread of their own.
 pub fn install() -> Result<()> {
     let action = "catching signals";
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(Error::io(action))?;
+    let caught = [SIGINT, SIGTERM, SIGHUP].into_iter();
+    let caught = caught.filter(|signal| !sys::is_ignored(*signal));
+    let mut signals = Signals::new(caught).map_err(Error::io(action))?;
     let thread = std::thread::Builder::new().name("signals".to_owned());
     let spawned = thread.spawn(move || {
         for signal in signals.forever() {

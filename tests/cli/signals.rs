@@ -171,3 +171,33 @@ fn a_restore_to_a_pipe_that_nobody_reads_is_interrupted() {
     assert_eq!(code, 130, "{message}");
     drop(output);
 }
+
+/// `nohup` and `trap '' HUP` have it ignored, for a shell that ends meanwhile.
+#[test]
+fn a_signal_that_is_ignored_stays_ignored() {
+    let fixture = Fixture::with_store();
+    let program = fixture.command(&[]).get_program().to_owned();
+    let line = "trap '' HUP; exec \"$0\" create --resource x -";
+    let mut child = Command::new("sh")
+        .args(["-c", line])
+        .arg(program)
+        .env("TINTYPE_STORE", fixture.store())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(&vec![7; 3 << 20]).unwrap();
+    wait_until("the lease", || !fixture.leases().is_empty());
+    send("-HUP", &child);
+    std::thread::sleep(Duration::from_millis(200));
+    input.write_all(&[8; 100]).unwrap();
+    drop(input);
+    let (code, message) = end(child);
+    assert_eq!(code, 0, "{message}");
+    assert_eq!(
+        fixture.run(&["restore", "x", "-"]).out.len(),
+        (3 << 20) + 100
+    );
+}

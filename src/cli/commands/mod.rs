@@ -26,10 +26,15 @@ pub mod umount;
 
 use super::args::Command;
 use super::context::Context;
-use super::error::Result;
+use super::error::{Error, Result};
+use super::sys;
 
 /// Runs a command.
 pub fn run(command: Command, context: &Context) -> Result<()> {
+    if prints(&command, context) {
+        // Before anything is done whose result nobody would get.
+        sys::check_output().map_err(Error::output)?;
+    }
     match command {
         Command::Init(arguments) => init::run(&arguments, context),
         Command::Create(arguments) => create::run(arguments, context),
@@ -54,5 +59,15 @@ pub fn run(command: Command, context: &Context) -> Result<()> {
         Command::Umount(arguments) => umount::run(&arguments, context),
         Command::Completions(arguments) => completions::run(&arguments, context),
         Command::Man(arguments) => man::run(&arguments, context),
+    }
+}
+
+/// Tells whether standard output is what a command is for, or tells what it did. Mounts
+/// are made by services that have none; `cp` prints to standard error.
+const fn prints(command: &Command, context: &Context) -> bool {
+    match command {
+        Command::Mount(_) | Command::Umount(_) => false,
+        Command::Cp(_) => context.output.is_json(),
+        _ => true,
     }
 }

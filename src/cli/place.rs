@@ -6,7 +6,7 @@ use super::error::{Error, Result};
 use super::file_text::escape_bytes;
 use super::output::printable;
 use super::substitutes::SubstituteArguments;
-use crate::base::ReadAt;
+use crate::base::{ReadAt, SnapshotId};
 use crate::contents::{Contents, FolderSpill, Follow, View, ViewNode, Volume};
 use crate::filesystem::{self, BlockCache, ErrorKind, Metadata, OpenOptions};
 use crate::snapshot::{Catalog, Snapshot};
@@ -105,7 +105,9 @@ pub struct Opener<'a> {
     arguments: &'a ImageArguments,
     options: OpenOptions,
     catalog: Option<Arc<Catalog>>,
-    opened: Vec<(String, Arc<View>)>,
+    /// By the id of the snapshot; `None` is the image that `--image` names. Labels do not
+    /// tell them apart: different names may be printed alike.
+    opened: Vec<(Option<SnapshotId>, Arc<View>)>,
 }
 
 impl<'a> Opener<'a> {
@@ -122,14 +124,13 @@ impl<'a> Opener<'a> {
 
     /// Opens what `text` names: SNAPSHOT[:PATH], or with `--image` a path.
     pub fn open(&mut self, text: &OsStr) -> Result<Place> {
-        let (image, path) = match &self.arguments.image {
+        let (id, image, path) = match &self.arguments.image {
             Some(file) => {
                 let path = text.as_bytes().to_vec();
-                // Opened once: its label is always the same.
                 let label = printable(&file.display().to_string());
-                match self.known(&label) {
+                match self.known(None) {
                     Some(view) => return Ok(self.place(view, label, path)),
-                    None => (open_file(self.context, file)?, path),
+                    None => (None, open_file(self.context, file)?, path),
                 }
             }
             None => {
@@ -140,22 +141,23 @@ impl<'a> Opener<'a> {
                 self.catalog = Some(Arc::clone(&catalog));
                 let (snapshot, path) = split(&catalog, text)?;
                 let label = printable(&snapshot.reference());
-                match self.known(&label) {
+                let id = Some(snapshot.manifest.id);
+                match self.known(id) {
                     Some(view) => return Ok(self.place(view, label, path)),
                     None => {
                         let bytes: Arc<dyn ReadAt> = Arc::new(catalog.image(&snapshot));
-                        (OpenImage { bytes, label }, path)
+                        (id, OpenImage { bytes, label }, path)
                     }
                 }
             }
         };
         let view = self.view(&image)?;
-        self.opened.push((image.label.clone(), Arc::clone(&view)));
+        self.opened.push((id, Arc::clone(&view)));
         Ok(self.place(view, image.label, path))
     }
 
-    fn known(&self, label: &str) -> Option<Arc<View>> {
-        let found = self.opened.iter().find(|(known, _)| known == label);
+    fn known(&self, id: Option<SnapshotId>) -> Option<Arc<View>> {
+        let found = self.opened.iter().find(|(known, _)| *known == id);
         found.map(|(_, view)| Arc::clone(view))
     }
 

@@ -57,12 +57,28 @@ impl<'a> Problems<'a> {
         self.tell(&Error::Files { place, source });
     }
 
+    fn is_any_told(&self) -> bool {
+        self.state.lock().failed_count > 0
+    }
+
     /// Returns what tells problems of files below `place`.
     pub fn below(&self, place: String) -> Below<'_> {
         Below {
             problems: self,
             place,
         }
+    }
+
+    /// As [`Problems::end`], after `printed` came of standard output. A reader that has seen
+    /// enough does not make good what was told before.
+    pub fn end_after(self, printed: Result<()>, what: &str) -> Result<()> {
+        match &printed {
+            Ok(()) | Err(Error::OutputClosed) => {}
+            Err(error) if self.is_any_told() => self.tell(error),
+            Err(_) => return printed,
+        }
+        self.end(what)?;
+        printed
     }
 
     /// Warns of what could not be set, and fails if there was any problem. `what` is what

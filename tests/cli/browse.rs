@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileExt, MetadataExt, symlink};
 
-const MIB: u64 = 1 << 20;
+pub const MIB: u64 = 1 << 20;
 
 fn sample(fixture: &Fixture) {
     let tree = fixture.path("tree");
@@ -191,7 +191,9 @@ fn cat_prints_files_by_any_name() {
     assert_eq!(answer(&mut command).text(), "odd");
     let sparse = fixture.run(&["cat", "--image", "x.img", "sparse"]);
     assert_eq!(sparse.out, fs::read(fixture.path("tree/sparse")).unwrap());
-    fixture.run(&["cat", "web:/etc"]).refused(1, &["directory"]);
+    fixture
+        .run(&["cat", "web:/etc"])
+        .refused(1, &["found a directory"]);
     let several = fixture.run(&["cat", "web:/none", "web:/etc/link"]);
     several.refused(3, &["web@", "/none", "1 problem"]);
     assert_eq!(several.out, b"inner\n");
@@ -204,7 +206,7 @@ fn cat_prints_files_by_any_name() {
 }
 
 /// A disk with an MBR: something encrypted, a root with a table, and a volume of data.
-fn disk(fixture: &Fixture) {
+pub fn disk(fixture: &Fixture) {
     let (root, data) = (fixture.path("root"), fixture.path("data"));
     for folder in ["etc", "srv", "boot"] {
         fs::create_dir_all(root.join(folder)).unwrap();
@@ -326,6 +328,65 @@ fn a_damaged_directory_costs_itself() {
     assert_eq!(fs::read(fixture.path("out/c/file")).unwrap(), b"c");
     let drawn = fixture.run(&["--json", "tree", "--image", "x.img"]);
     drawn.refused(4, &["\"kind\":\"damaged\""]);
+}
+
+/// Directories below level 4,096 were passed over by `tree`, and paths of a megabyte were
+/// kept for every file of a directory.
+#[test]
+fn what_lies_too_deep_is_told() {
+    let fixture = Fixture::new();
+    fs::create_dir(fixture.path("empty")).unwrap();
+    let options = ["-N", "16384"];
+    ext4_of(
+        &fixture.path("empty"),
+        &fixture.path("x.img"),
+        64 * MIB,
+        &options,
+    );
+    let name = "n".repeat(250);
+    let mut script = "mkdir d\ncd d\n".repeat(4100);
+    script.push_str("cd /\nmkdir long\ncd long\n");
+    script.push_str(&format!("mkdir {name}\ncd {name}\n").repeat(140));
+    fs::write(fixture.path("script"), script).unwrap();
+    bash(
+        &fixture.path("."),
+        "debugfs -w -f script x.img >/dev/null 2>&1",
+    );
+    for words in [&["ls", "-R"][..], &["tree"], &["--json", "tree"]] {
+        let deep = fixture.run(&[words, &["--image", "x.img", "/d"]].concat());
+        deep.refused(4, &["d/d: directory tree", "1 problem"]);
+        let long = fixture.run(&[words, &["--image", "x.img", "/long"]].concat());
+        long.refused(8, &["32,768 bytes", "1 problem"]);
+        let paths = long.out.windows(name.len() + 1);
+        assert!(paths.filter(|window| window.starts_with(b"nnn")).count() > 100);
+    }
+    let words = ["tree", "-L", "3", "--image", "x.img", "/d"];
+    assert_eq!(fixture.run(&words).text().lines().count(), 6);
+}
+
+/// Names that are printed alike were taken for one, and the first snapshot was shown twice.
+#[test]
+fn snapshots_whose_names_look_alike_are_two() {
+    let fixture = Fixture::with_store();
+    let mut ids = vec![];
+    for (resource, content) in [("r\nx", "one"), ("r\\nx", "two")] {
+        let tree = fixture.path(content);
+        fs::create_dir(&tree).unwrap();
+        fs::write(tree.join("f"), content).unwrap();
+        ext4_of(&tree, &fixture.path("x.img"), 8 * MIB, &[]);
+        let words = [
+            "--json",
+            "create",
+            "--name",
+            "n",
+            "--resource",
+            resource,
+            "x.img",
+        ];
+        let made = fixture.run(&words).json();
+        ids.push(format!("{}:/f", made["id"].as_str().unwrap()));
+    }
+    assert_eq!(fixture.run(&["cat", &ids[0], &ids[1]]).text(), "onetwo");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use crate::cli::context::Context;
 use crate::cli::error::Result;
 use crate::cli::file_text::escape_bytes;
 use crate::cli::file_view::{FileView, link_target, write_long};
-use crate::cli::listing::{Listing, join};
+use crate::cli::listing::{Listing, PATH_LEN_MAX, join, too_long};
 use crate::cli::place::{ImageArguments, Opener, Place};
 use crate::cli::problems::Problems;
 use crate::contents::{Follow, View, ViewNode};
@@ -14,6 +14,7 @@ use clap::Args;
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::rc::Rc;
 
 /// List files inside a snapshot, or inside an image file.
 ///
@@ -98,17 +99,17 @@ pub fn run(arguments: &LsArguments, context: &Context) -> Result<()> {
         has_headers: arguments.recursive || texts.len() > 1,
         problems: &problems,
     };
-    context.output.stream(|target| {
+    let listed = context.output.stream(|target| {
         for (place, found) in &files {
-            printer.write(target, &place.view, &[(&place.absolute(), found)])?;
+            printer.write(target, &place.view, b"", &[(&place.absolute(), found)])?;
         }
         let mut is_first = files.is_empty();
         for (place, node) in &directories {
             printer.directory(target, place, *node, &mut is_first)?;
         }
         Ok(())
-    })?;
-    problems.end("the rest was listed")
+    });
+    problems.end_after(listed, "the rest was listed")
 }
 
 struct Printer<'a> {
@@ -135,45 +136,58 @@ impl Printer<'_> {
         };
         // A damaged image may have a directory in two places, or inside itself.
         let mut seen = HashSet::from([node]);
-        let mut pending = vec![(place.absolute(), node, 0_usize)];
-        while let Some((path, node, depth)) = pending.pop() {
+        // A directory of many directories has its path in memory once, and not in each.
+        let mut pending = vec![(Rc::new(place.absolute()), None::<Vec<u8>>, node, 0_usize)];
+        while let Some((above, name, node, depth)) = pending.pop() {
+            let path = match name {
+                Some(name) => Rc::new(join(&above, &name)),
+                None => above,
+            };
             let found = listing.read(node, &path);
             if self.has_headers && !self.json {
                 let blank = if std::mem::take(is_first) { "" } else { "\n" };
                 writeln!(target, "{blank}{}:", escape_bytes(&path))?;
             }
-            let paths: Vec<Vec<u8>> = found.iter().map(|entry| join(&path, &entry.name)).collect();
-            let names = found.iter().zip(&paths).map(|(entry, path)| {
-                let name: &[u8] = if self.json { path } else { &entry.name };
-                (name, entry)
-            });
-            self.write(target, &place.view, &names.collect::<Vec<_>>())?;
+            let names: Vec<(&[u8], &Found)> =
+                found.iter().map(|entry| (&*entry.name, entry)).collect();
+            self.write(target, &place.view, &path, &names)?;
             if !self.arguments.recursive {
                 continue;
             }
-            for (entry, path) in found.iter().zip(paths).rev() {
+            for entry in found.into_iter().rev() {
                 if entry.metadata.file_type != FileType::Directory {
                     continue;
                 }
-                if depth < DEPTH_MAX && seen.insert(entry.node) {
-                    pending.push((path, entry.node, depth + 1));
+                let error = if path.len() + entry.name.len() >= PATH_LEN_MAX {
+                    too_long()
+                } else if depth < DEPTH_MAX && seen.insert(entry.node) {
+                    pending.push((Rc::clone(&path), Some(entry.name), entry.node, depth + 1));
+                    continue;
                 } else {
-                    self.problems.tell_file(listing.label(&path), loops(entry));
-                }
+                    loops(&entry)
+                };
+                let label = listing.label(&join(&path, &entry.name));
+                self.problems.tell_file(label, error);
             }
         }
         Ok(())
     }
 
+    /// Writes files of the directory at `folder`; for JSON, which has whole paths.
     fn write(
         &self,
         target: &mut dyn Write,
         view: &View,
+        folder: &[u8],
         files: &[(&[u8], &Found)],
     ) -> io::Result<()> {
         if self.json {
-            for (path, found) in files {
-                write_json(target, view, path, found)?;
+            for (name, found) in files {
+                let path = match name.first() {
+                    Some(b'/') => name.to_vec(),
+                    _ => join(folder, name),
+                };
+                write_json(target, view, &path, found)?;
             }
             return Ok(());
         }

@@ -5,7 +5,7 @@ use crate::cli::context::Context;
 use crate::cli::error::Result;
 use crate::cli::file_text::escape_bytes;
 use crate::cli::file_view::name_with_target;
-use crate::cli::listing::{Listing, join};
+use crate::cli::listing::{Listing, PATH_LEN_MAX, join, too_long};
 use crate::cli::place::{ImageArguments, Opener, Place};
 use crate::cli::problems::Problems;
 use crate::contents::{Follow, ViewNode};
@@ -56,10 +56,10 @@ pub fn run(arguments: &TreeArguments, context: &Context) -> Result<()> {
         problems: &problems,
         all: arguments.all,
         json: context.output.is_json(),
-        level_max: level_max.unwrap_or(DEPTH_MAX),
+        level_max,
     };
-    context.output.stream(|target| drawing.draw(target, node))?;
-    problems.end("the rest was shown")
+    let drawn = context.output.stream(|target| drawing.draw(target, node));
+    problems.end_after(drawn, "the rest was shown")
 }
 
 struct Drawing<'a> {
@@ -67,7 +67,8 @@ struct Drawing<'a> {
     problems: &'a Problems<'a>,
     all: bool,
     json: bool,
-    level_max: usize,
+    /// What lies deeper is not asked for.
+    level_max: Option<usize>,
 }
 
 /// A directory that is being drawn.
@@ -107,10 +108,12 @@ impl Drawing<'_> {
                 continue;
             }
             directory_count += 1;
-            if levels.len() >= self.level_max {
+            if self.level_max.is_some_and(|level| levels.len() >= level) {
                 continue;
             }
-            if seen.insert(found.node) {
+            if path.len() > PATH_LEN_MAX {
+                self.problems.tell_file(listing.label(&path), too_long());
+            } else if levels.len() < DEPTH_MAX && seen.insert(found.node) {
                 let entries = listing.read(found.node, &path).into_iter();
                 levels.push(Level { path, entries });
             } else {

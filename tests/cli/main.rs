@@ -15,6 +15,7 @@ mod mounts;
     reason = "one tree for all oracles; it needs system calls"
 )]
 mod nasty;
+mod output;
 #[path = "../support/saying.rs"]
 #[allow(dead_code, reason = "each test binary uses another part of it")]
 mod saying;

@@ -81,6 +81,21 @@ impl Fixture {
         answer(&mut self.command(words))
     }
 
+    /// Runs the program with a standard output that nobody reads.
+    pub fn run_unread(&self, words: &[&str]) -> Answer {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        from_output(
+            self.command(words)
+                .stdout(writer)
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap()
+                .wait_with_output()
+                .unwrap(),
+        )
+    }
+
     /// Runs the program with standard input.
     pub fn run_with(&self, words: &[&str], input: &[u8]) -> Answer {
         let mut command = self.command(words);

@@ -37,7 +37,9 @@ pub fn run(arguments: &CatArguments, context: &Context) -> Result<()> {
         let printed = opener.open(text).and_then(|place| print(&place, context));
         match printed {
             Ok(()) => {}
-            Err(Error::OutputClosed) => return Err(Error::OutputClosed),
+            Err(Error::OutputClosed) => {
+                return problems.end_after(Err(Error::OutputClosed), "the reader has gone");
+            }
             Err(error) if arguments.places.len() == 1 => return Err(error),
             Err(error) => problems.tell(&error),
         }
@@ -50,7 +52,7 @@ fn print(place: &Place, context: &Context) -> Result<()> {
     let mut buffer = vec![0; BUFFER_LEN];
     let mut offset = 0;
     let mut failed = None;
-    context.output.stream(|target| {
+    let printed = context.output.stream(|target| {
         loop {
             match place.view.read_at(node, offset, &mut buffer) {
                 Ok(0) if offset < metadata.size => {
@@ -70,9 +72,10 @@ fn print(place: &Place, context: &Context) -> Result<()> {
                 }
             }
         }
-    })?;
+    });
     match failed {
+        // Also if the reader has gone before all in front of it was written.
         Some(error) => Err(place.error(error)),
-        None => Ok(()),
+        None => printed,
     }
 }

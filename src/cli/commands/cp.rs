@@ -112,8 +112,8 @@ pub fn run(arguments: &CpArguments, context: &Context) -> Result<()> {
             Err(error) => problems.tell(&error),
         }
     }
-    report(context, &sum, start)?;
-    problems.end("the rest was copied")
+    let reported = report(context, &sum, start);
+    problems.end_after(reported, "the rest was copied")
 }
 
 /// Hard links by the view that they come from: names of one file stay names of one file,

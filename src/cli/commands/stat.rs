@@ -60,21 +60,30 @@ pub fn run(arguments: &StatArguments, context: &Context) -> Result<()> {
             Details::read(&place, node, &metadata).map_err(|error| place.error(error))
         });
         match found {
-            Ok(details) => context.output.stream(|target| {
-                if context.output.is_json() {
-                    serde_json::to_writer(&mut *target, &details)?;
-                    return writeln!(target);
+            Ok(details) => {
+                let printed = print(&details, &mut is_first, context);
+                if printed.is_err() {
+                    return problems.end_after(printed, "the rest was not shown");
                 }
-                if !std::mem::take(&mut is_first) {
-                    writeln!(target)?;
-                }
-                details.write(target)
-            })?,
+            }
             Err(error) if arguments.places.len() == 1 => return Err(error),
             Err(error) => problems.tell(&error),
         }
     }
     problems.end("the rest was shown")
+}
+
+fn print(details: &Details, is_first: &mut bool, context: &Context) -> Result<()> {
+    context.output.stream(|target| {
+        if context.output.is_json() {
+            serde_json::to_writer(&mut *target, details)?;
+            return writeln!(target);
+        }
+        if !std::mem::take(is_first) {
+            writeln!(target)?;
+        }
+        details.write(target)
+    })
 }
 
 #[derive(Debug, Serialize)]

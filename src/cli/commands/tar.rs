@@ -59,13 +59,16 @@ pub fn run(arguments: &TarArguments, context: &Context) -> Result<()> {
         write_tar(source, name, &mut output, &report, progress)
             .map_err(|error| failed(&place, error))
     });
-    written?;
-    problems.end("the rest was written")
+    problems.end_after(written.map(drop), "the rest was written")
 }
 
 fn failed(place: &Place, error: export::Error) -> Error {
     match error {
-        export::Error::Target { source, .. } => Error::output(source),
+        // Also if its reader has gone: half an archive is none.
+        export::Error::Target { source, .. } => Error::Io {
+            action: "writing to standard output".to_owned(),
+            source,
+        },
         source => Error::Export {
             place: place.label(),
             source,

@@ -10,6 +10,7 @@ mod error;
 mod exit_code;
 mod file_text;
 mod file_view;
+mod gaps;
 mod listing;
 mod logging;
 mod output;

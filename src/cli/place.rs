@@ -3,7 +3,9 @@
 
 use super::context::Context;
 use super::error::{Error, Result};
+use super::exit_code::Code;
 use super::file_text::escape_bytes;
+use super::gaps::Gaps;
 use super::output::printable;
 use super::substitutes::SubstituteArguments;
 use crate::base::{ReadAt, SnapshotId};
@@ -47,6 +49,7 @@ pub struct Place {
     /// As it was given, without the snapshot.
     pub path: Vec<u8>,
     image_label: String,
+    gaps: Arc<Gaps>,
 }
 
 impl Place {
@@ -90,6 +93,12 @@ impl Place {
         found.map_err(|error| self.error(error))
     }
 
+    /// Returns the codes of what belongs below this place and is not shown, once for each
+    /// image; it was told when the place was opened.
+    pub fn missing(&self) -> Vec<Code> {
+        self.gaps.count(&self.path)
+    }
+
     /// Returns an error about this place.
     pub fn error(&self, source: filesystem::Error) -> Error {
         Error::Files {
@@ -97,6 +106,13 @@ impl Place {
             source,
         }
     }
+}
+
+/// The files of an image, and what they do not show.
+#[derive(Clone)]
+struct Opened {
+    view: Arc<View>,
+    gaps: Arc<Gaps>,
 }
 
 /// Opens images, each one once.
@@ -107,7 +123,7 @@ pub struct Opener<'a> {
     catalog: Option<Arc<Catalog>>,
     /// By the id of the snapshot; `None` is the image that `--image` names. Labels do not
     /// tell them apart: different names may be printed alike.
-    opened: Vec<(Option<SnapshotId>, Arc<View>)>,
+    opened: Vec<(Option<SnapshotId>, Opened)>,
 }
 
 impl<'a> Opener<'a> {
@@ -129,7 +145,7 @@ impl<'a> Opener<'a> {
                 let path = text.as_bytes().to_vec();
                 let label = printable(&file.display().to_string());
                 match self.known(None) {
-                    Some(view) => return Ok(self.place(view, label, path)),
+                    Some(opened) => return Ok(self.place(opened, label, path)),
                     None => (None, open_file(self.context, file)?, path),
                 }
             }
@@ -143,7 +159,7 @@ impl<'a> Opener<'a> {
                 let label = printable(&snapshot.reference());
                 let id = Some(snapshot.manifest.id);
                 match self.known(id) {
-                    Some(view) => return Ok(self.place(view, label, path)),
+                    Some(opened) => return Ok(self.place(opened, label, path)),
                     None => {
                         let bytes: Arc<dyn ReadAt> = Arc::new(catalog.image(&snapshot));
                         (id, OpenImage { bytes, label }, path)
@@ -151,25 +167,27 @@ impl<'a> Opener<'a> {
                 }
             }
         };
-        let view = self.view(&image)?;
-        self.opened.push((id, Arc::clone(&view)));
-        Ok(self.place(view, image.label, path))
+        let opened = self.view(&image)?;
+        self.opened.push((id, opened.clone()));
+        Ok(self.place(opened, image.label, path))
     }
 
-    fn known(&self, id: Option<SnapshotId>) -> Option<Arc<View>> {
+    fn known(&self, id: Option<SnapshotId>) -> Option<Opened> {
         let found = self.opened.iter().find(|(known, _)| *known == id);
-        found.map(|(_, view)| Arc::clone(view))
+        found.map(|(_, opened)| opened.clone())
     }
 
-    fn place(&self, view: Arc<View>, image_label: String, path: Vec<u8>) -> Place {
+    fn place(&self, opened: Opened, image_label: String, path: Vec<u8>) -> Place {
+        opened.gaps.tell(&path, &image_label, &self.context.output);
         Place {
-            view,
+            view: opened.view,
             path,
             image_label,
+            gaps: opened.gaps,
         }
     }
 
-    fn view(&self, image: &OpenImage) -> Result<Arc<View>> {
+    fn view(&self, image: &OpenImage) -> Result<Opened> {
         let failed = |source| Error::Files {
             place: image.label.clone(),
             source,
@@ -177,14 +195,21 @@ impl<'a> Opener<'a> {
         let contents = Contents::open(Arc::clone(&image.bytes), &self.options).map_err(failed)?;
         if let Some(wanted) = &self.arguments.partition {
             let volume = find_volume(&contents, wanted, &image.label)?;
-            return Ok(Arc::new(volume.view().map_err(|source| Error::Files {
+            let view = volume.view().map_err(|source| Error::Files {
                 place: format!("{}, partition {}", image.label, volume.path_name()),
                 source,
-            })?));
+            })?;
+            return Ok(Opened {
+                gaps: Arc::new(Gaps::of_one(&view, volume.path_name())),
+                view: Arc::new(view),
+            });
         }
         let assembly = contents.assembly().map_err(failed)?;
         match assembly.view() {
-            Some(view) => Ok(Arc::clone(view)),
+            Some(view) => Ok(Opened {
+                view: Arc::clone(view),
+                gaps: Arc::new(Gaps::of(&assembly)),
+            }),
             None => Err(nothing_to_show(&contents, &image.label)),
         }
     }

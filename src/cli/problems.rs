@@ -5,6 +5,7 @@ use super::context::Context;
 use super::error::{Error, Result};
 use super::exit_code::{self, Code};
 use super::file_text::escape_bytes;
+use super::place::Place;
 use super::signals;
 use crate::export::{self, Property, Report};
 use crate::filesystem;
@@ -44,6 +45,17 @@ impl<'a> Problems<'a> {
     pub fn tell(&self, error: &Error) {
         let code = exit_code::of(error, signals::received());
         self.context.output.error(error, code);
+        self.remember(code);
+    }
+
+    /// Remembers what belongs below a directory and is not shown, which was told before.
+    pub fn lacks_parts(&self, place: &Place) {
+        for code in place.missing() {
+            self.remember(code);
+        }
+    }
+
+    fn remember(&self, code: Code) {
         let mut state = self.state.lock();
         state.failed_count += 1;
         // Damage is what a script must not miss.

@@ -3,6 +3,7 @@
 
 use super::device::Device;
 use super::fstab::{self, Line};
+use super::loss::{self, Loss};
 use super::operating_system::{RELEASE_FILES, WINDOWS_FOLDERS};
 use super::owners::{self, List, Numbers};
 use super::path::{Follow, Steps};
@@ -29,6 +30,9 @@ pub struct Unplaced {
     pub path: String,
     /// Why it is not.
     pub reason: String,
+    /// What is missing because of it.
+    #[serde(skip)]
+    pub loss: Loss,
 }
 
 /// A file system that is shown, and where.
@@ -45,6 +49,7 @@ pub struct Assembly {
     pub(super) placed: Vec<Placed>,
     pub(super) unplaced: Vec<Unplaced>,
     pub(super) note: Option<String>,
+    root_loss: Loss,
 }
 
 /// A file system that could be the root. Tables are read again of the one that is: all
@@ -69,16 +74,38 @@ impl Assembly {
         &self.unplaced
     }
 
+    /// Returns what a person should know about the choice of the root.
+    pub fn note(&self) -> Option<&str> {
+        self.note.as_deref()
+    }
+
+    /// Tells whether the root itself is likely to be in a volume that is not read.
+    pub fn root_loss(&self) -> Loss {
+        self.root_loss
+    }
+
+    /// Returns the file systems that are shown, and where.
+    pub fn placed(&self) -> impl Iterator<Item = (&[u8], &Arc<Volume>)> {
+        self.placed
+            .iter()
+            .map(|placed| (&*placed.path, &placed.volume))
+    }
+
     /// Finds the root and mounts the rest on it.
     pub(super) fn of(volumes: &[Arc<Volume>]) -> Result<Self> {
         let candidates = candidates(volumes)?;
         let (root, note) = choose(&candidates)?;
+        let (root_loss, note) = match root {
+            Some(root) => loss::of_root(volumes, is_system(root)?, note)?,
+            None => (Loss::None, note),
+        };
         let Some(root) = root else {
             return Ok(Self {
                 view: None,
                 placed: vec![],
                 unplaced: vec![],
                 note,
+                root_loss,
             });
         };
         let view = View::plain(Arc::clone(&root.file_system), root.root);
@@ -105,6 +132,7 @@ impl Assembly {
             placed: building.placed,
             unplaced: building.unplaced,
             note,
+            root_loss,
         })
     }
 }
@@ -211,16 +239,39 @@ fn is_own_root(table: &[Line], volume: &Volume) -> Result<bool> {
     Ok(false)
 }
 
+/// Returns what tells a system.
+fn marks() -> impl Iterator<Item = &'static &'static [u8]> {
+    RELEASE_FILES.iter().chain(&WINDOWS_FOLDERS).chain([&INIT])
+}
+
+fn has(candidate: &Candidate, path: &[u8]) -> Result<bool> {
+    let view = View::plain(Arc::clone(&candidate.file_system), candidate.root);
+    match view.walk(path, Follow::Yes) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::Io => Err(error),
+        Err(_) => Ok(false),
+    }
+}
+
+/// Tells whether a candidate is the root of a system.
+fn is_system(candidate: &Candidate) -> Result<bool> {
+    if candidate.has_fstab {
+        return Ok(true);
+    }
+    for path in marks() {
+        if has(candidate, path)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Chooses by what a system has, and else by size.
 fn without_fstab(candidates: &[Candidate]) -> Result<(&Candidate, &'static str)> {
-    let paths = RELEASE_FILES.iter().chain(&WINDOWS_FOLDERS).chain([&INIT]);
-    for path in paths {
+    for path in marks() {
         for candidate in candidates {
-            let view = View::plain(Arc::clone(&candidate.file_system), candidate.root);
-            match view.walk(path, Follow::Yes) {
-                Ok(_) => return Ok((candidate, "the one with an operating system is shown")),
-                Err(error) if error.kind() == ErrorKind::Io => return Err(error),
-                Err(_) => {}
+            if has(candidate, path)? {
+                return Ok((candidate, "the one with an operating system is shown"));
             }
         }
     }
@@ -272,6 +323,7 @@ impl Building<'_> {
                     source: text(&line.source),
                     path: text(&line.place),
                     reason: error.to_string(),
+                    loss: loss::of_line(line, self.volumes, &error)?,
                 });
                 Ok(())
             }

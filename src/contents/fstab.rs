@@ -98,7 +98,7 @@ impl Line {
     }
 
     /// Tells whether a block device is mounted, which may need a network (iSCSI).
-    fn is_of_device(&self) -> bool {
+    pub(super) fn is_of_device(&self) -> bool {
         self.source.starts_with(b"/dev/") || Device::parse(&self.source) != Device::Unknown
     }
 

@@ -7,6 +7,7 @@ mod cp_properties;
 mod cp_stopped;
 mod documents;
 mod images;
+mod missing;
 mod mounts;
 #[path = "../filesystem/nasty.rs"]
 #[allow(

@@ -41,7 +41,8 @@ const OPEN_FILES_MAX: u64 = 16_384;
 /// Files are never replaced unless --force is given, and links in DEST are never followed.
 ///
 /// A file that is damaged is told and left out, the rest is copied, and the exit code is
-/// 4. Ctrl-C removes files that are not whole, and leaves what is.
+/// 4. What /etc/fstab mounts below the place and cannot be shown, because it is encrypted for
+/// example, is told too; the exit code is 8, or 4 for damage. Ctrl-C removes files that are not whole, and leaves what is.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -195,6 +196,9 @@ fn copy_one(
         return Err(Error::Usage(format!(
             "{label} is a directory; copy it with -a, or with -r"
         )));
+    }
+    if is_directory {
+        problems.lacks_parts(place);
     }
     let target = target(Path::new(&arguments.destination), place, is_directory)?;
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);

@@ -26,7 +26,9 @@ use std::rc::Rc;
 /// With --json, one object a line. A path that is not UTF-8 has replacement characters in
 /// "path", and its bytes as hexadecimal digits in "path_hex".
 ///
-/// A directory that is damaged is told, the rest is listed, and the exit code is 4.
+/// A directory that is damaged is told, the rest is listed, and the exit code is 4. So is
+/// what /etc/fstab mounts there and cannot be shown; with -R, the exit code is then 8, or 4
+/// for damage.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -83,6 +85,9 @@ pub fn run(arguments: &LsArguments, context: &Context) -> Result<()> {
                     metadata,
                 };
                 if metadata.file_type == FileType::Directory && !arguments.directory {
+                    if arguments.recursive {
+                        problems.lacks_parts(&place);
+                    }
                     directories.push((place, node));
                 } else {
                     files.push((place, found));

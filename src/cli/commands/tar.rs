@@ -7,6 +7,7 @@ use crate::cli::problems::Problems;
 use crate::cli::progress_display::with_progress_only;
 use crate::contents::Follow;
 use crate::export::{self, Source, write_tar};
+use crate::filesystem::FileType;
 use clap::Args;
 use std::ffi::OsString;
 use std::io::{self, BufWriter};
@@ -21,7 +22,9 @@ const BUFFER_LEN: usize = 256 << 10;
 /// named as `tintype cp` would name them: /etc/nginx becomes nginx/, and / becomes ./
 ///
 /// A file that cannot be read is left out; one that turns out damaged in the middle is
-/// filled up with zeros. Both are told, and the exit code is 4.
+/// filled up with zeros. Both are told, and the exit code is 4. What /etc/fstab mounts below
+/// the place and cannot be shown is told too; the exit code is 8, or 4 for damage. It is 1 if
+/// whoever reads the archive goes before its end.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -45,8 +48,11 @@ pub fn run(arguments: &TarArguments, context: &Context) -> Result<()> {
     let root = OsString::from("/");
     let text = arguments.place.as_ref().unwrap_or(&root);
     let place = Opener::new(context, &arguments.image).open(text)?;
-    let (node, _) = place.walk(Follow::No)?;
+    let (node, metadata) = place.walk(Follow::No)?;
     let problems = Problems::new(context);
+    if metadata.file_type == FileType::Directory {
+        problems.lacks_parts(&place);
+    }
     let label = place.label();
     let written = with_progress_only(context, &label, |progress| {
         let mut output = BufWriter::with_capacity(BUFFER_LEN, io::stdout().lock());

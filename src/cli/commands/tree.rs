@@ -48,6 +48,7 @@ pub fn run(arguments: &TreeArguments, context: &Context) -> Result<()> {
     let place = Opener::new(context, &arguments.image).open(text)?;
     let (node, _) = place.walk(Follow::Yes)?;
     let problems = Problems::new(context);
+    problems.lacks_parts(&place);
     let level_max = arguments
         .level
         .and_then(|level| usize::try_from(level).ok());

@@ -380,7 +380,7 @@ fn a_copy_is_interrupted_and_leaves_no_half_file() {
             attempts += 1;
             assert!(attempts < 20, "every copy ended before its signal");
             let mut child = fixture
-                .command(&["cp", "--image", "x.img"])
+                .signalled(&["cp", "--image", "x.img"])
                 .args(words)
                 .args(["/long", "copy"])
                 .stderr(Stdio::piped())

@@ -190,7 +190,7 @@ fn a_mount_in_the_foreground_ends_by_a_signal() {
     let fixture = Fixture::with_store();
     fs::create_dir(fixture.path("mnt")).unwrap();
     let mut child = fixture
-        .command(&["mount", "--foreground", "mnt"])
+        .signalled(&["mount", "--foreground", "mnt"])
         .spawn()
         .unwrap();
     let start = Instant::now();

@@ -30,7 +30,7 @@ fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 fn spawn(fixture: &Fixture, words: &[&str], stdin: Stdio) -> Child {
-    let mut command = fixture.command(words);
+    let mut command = fixture.signalled(words);
     command
         .stdin(stdin)
         .stdout(Stdio::piped())

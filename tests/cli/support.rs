@@ -64,7 +64,21 @@ impl Fixture {
     }
 
     pub fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tintype"));
+        self.prepare(Command::new(env!("CARGO_BIN_EXE_tintype")), words)
+    }
+
+    /// Returns a command for a test that sends signals: a background job of a shell has
+    /// SIGINT ignored, and the program would honour that.
+    pub fn signalled(&self, words: &[&str]) -> Command {
+        let mut command = Command::new("env");
+        command.args([
+            "--default-signal=INT,TERM,HUP",
+            env!("CARGO_BIN_EXE_tintype"),
+        ]);
+        self.prepare(command, words)
+    }
+
+    fn prepare(&self, mut command: Command, words: &[&str]) -> Command {
         command
             .args(words)
             .current_dir(self.folder.path())

@@ -227,5 +227,5 @@ fn fingerprints_are_read_from_trailers() {
 fn a_second_init_is_refused() {
     let (backend, _store) = new_store();
     let error = Store::init(&*backend, &InitOptions::default()).unwrap_err();
-    assert_eq!(error.kind(), Kind::Invalid);
+    assert_eq!(error.kind(), Kind::Exists);
 }

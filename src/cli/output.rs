@@ -58,13 +58,22 @@ impl Output {
     /// Prints a line for people that is not the result.
     pub fn note(&self, text: &str) {
         if !self.quiet {
-            print_error_line(text);
+            self.remark("note", text, text);
         }
     }
 
     /// Prints a warning, always.
     pub fn warn(&self, text: &str) {
-        print_error_line(&format!("warning: {text}"));
+        self.remark("warning", text, &format!("warning: {text}"));
+    }
+
+    /// Prints a line of text, or of JSON: whoever asked for that reads line by line.
+    fn remark(&self, kind: &str, text: &str, line: &str) {
+        if self.json {
+            print_error_line(&serde_json::json!({ kind: text }).to_string());
+        } else {
+            print_error_line(line);
+        }
     }
 
     /// Prints an error: one line of text, or one line of JSON.

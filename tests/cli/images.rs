@@ -416,6 +416,15 @@ fn an_image_that_was_cut_short_is_warned_about() {
         assert_eq!(warnings.len(), 1, "{warnings:?}");
         assert!(warnings[0].as_str().unwrap().contains("100.0 MiB"));
     }
+    let answer = fixture.run(&["--json", "create", "x.img"]);
+    for line in answer.err.lines() {
+        let json: serde_json::Value = serde_json::from_str(line).expect(line);
+        assert!(
+            json["warning"].is_string() || json["note"].is_string(),
+            "{line}"
+        );
+    }
+    assert!(answer.err.contains("suspect"));
     // A copy has the warning once, too.
     fixture.run(&["--store", "other", "init"]).text();
     fixture.run(&["copy", "x", "--to", "other"]).text();

@@ -50,7 +50,7 @@ fn a_mount_point_without_its_files_is_told() {
     let fixture = Fixture::new();
     disk(&fixture);
     fs::rename(fixture.path("disk.img"), fixture.path("x.img")).unwrap();
-    let told = "warning: x.img: UUID=0000-ABCD on /boot/efi is not shown: not found";
+    let told = "x.img: UUID=0000-ABCD on /boot/efi is not shown: not found";
     check(&fixture, "/", 8, &[told, "1 problem"]);
     check(&fixture, "/boot", 8, &[told, "1 problem"]);
     check(&fixture, "/srv", 0, &[]);

@@ -4,17 +4,8 @@ use super::file_text::escape_bytes;
 use super::problems::Problems;
 use crate::contents::{View, ViewNode};
 use crate::export::Found;
-use crate::filesystem::{self, DirCursor};
+use crate::filesystem::DirCursor;
 use std::ops::ControlFlow;
-
-/// Bytes of a path that a listing of everything below goes down to. Each directory that is
-/// open on the way holds its own: 4,096 of the longest names would come to gigabytes.
-pub const PATH_LEN_MAX: usize = 32 << 10;
-
-/// Returns the error of a directory whose path is too long to go down.
-pub fn too_long() -> filesystem::Error {
-    filesystem::Error::unsupported("what lies below a path of more than 32,768 bytes")
-}
 
 /// Which entries are shown, and where problems are told.
 pub struct Listing<'a> {

@@ -31,4 +31,4 @@ pub use links::HardLinks;
 pub use measure::measure;
 pub use report::{Property, Report, Totals};
 pub use tar::write_tar;
-pub use walk::{DEPTH_MAX, Found, Step, Walk};
+pub use walk::{DEPTH_MAX, Found, PATH_LEN_MAX, Step, Walk, path_too_long};

@@ -13,7 +13,12 @@ pub const DEPTH_MAX: usize = 4096;
 
 /// Bytes of the path of a directory that is entered. Each entry below has it, and hostile
 /// images have many: a program names 4,096 bytes at once.
-const PATH_LEN_MAX: usize = 32 << 10;
+pub const PATH_LEN_MAX: usize = 32 << 10;
+
+/// Returns the error of a directory whose path is longer, which is not entered.
+pub fn path_too_long() -> Error {
+    Error::unsupported("paths of more than 32,768 bytes")
+}
 
 /// Entries that are read of a directory at a time.
 const BATCH_LEN: usize = 256;
@@ -158,7 +163,7 @@ impl<'a> Walk<'a> {
             ));
         }
         if self.path.len() > PATH_LEN_MAX {
-            return Err(Error::unsupported("paths of more than 32,768 bytes"));
+            return Err(path_too_long());
         }
         if !self.seen.insert(node) {
             return Err(Error::corrupt(

@@ -47,8 +47,9 @@ pub struct FileTarget {
 }
 
 impl FileTarget {
-    /// Makes the temporary file `<path>.<process>.part`, readable by its owner only,
-    /// with a length of `len` and nothing but a hole.
+    /// Makes the temporary file `<path>.<process>.part`, or one of a like name if that is
+    /// taken or too long, readable by its owner only, with a length of `len` and nothing
+    /// but a hole.
     pub fn create(path: &Path, len: ByteLen, replace: bool) -> Result<Self> {
         let (file, temporary_path) = create_temporary(path)?;
         let context = |source| Error::Io {

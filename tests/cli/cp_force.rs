@@ -30,19 +30,8 @@ fn good_files_with_several_names_outlive_a_damaged_one() {
         &here,
         "mkdir -p out/dir; echo 1 > out/a; echo 2 > out/b; echo 3 > out/dir/c",
     );
-    let cp = |image: &str| {
-        let words = [
-            "cp",
-            "-a",
-            "--no-owner",
-            "--force",
-            "--image",
-            image,
-            "/",
-            "out",
-        ];
-        fixture.run(&words)
-    };
+    let cp =
+        |image: &str| fixture.run_line(&format!("cp -a --no-owner --force --image {image} / out"));
     let shown = || {
         bash(
             &here,
@@ -100,8 +89,7 @@ fn what_is_in_the_way_of_a_device_stays_if_there_can_be_none() {
         bash(&here, "readlink out/link; stat -c %F out/pipe"),
         "to\nfifo\n"
     );
-    let words = ["cp", "-a", "--force", "--image", "x.img", "/", "out"];
-    fixture.run(&words).text();
+    fixture.run_line("cp -a --force --image x.img / out").text();
     let devices = bash(&here, "stat -c '%F %t:%T %h' out/null out/zero | sort -u");
     assert_eq!(devices, "character special file 1:3 2\n");
     let mut left = names(&fixture.path("out"));
@@ -125,17 +113,9 @@ fn a_name_is_not_linked_to_what_another_source_put_there() {
         ext4_of(&fixture.path(name), &fixture.path(&image), 16 << 20, &[]);
         fixture.run(&["create", "--resource", name, &image]).text();
     }
-    let words = [
-        "cp",
-        "-a",
-        "--no-owner",
-        "--force",
-        "a:/x",
-        "b:/x",
-        "a:/y",
-        "out",
-    ];
-    fixture.run(&words).text();
+    fixture
+        .run_line("cp -a --no-owner --force a:/x b:/x a:/y out")
+        .text();
     assert_eq!(
         bash(&here, "cat out/x/f out/y/g out/y/h"),
         "BBB\nAAA\nAAA\n"
@@ -143,17 +123,9 @@ fn a_name_is_not_linked_to_what_another_source_put_there() {
     let inode = |name: &str| fs::metadata(fixture.path(name)).unwrap().ino();
     assert_eq!(inode("out/y/g"), inode("out/y/h"));
     // The one that was replaced comes again.
-    let words = [
-        "cp",
-        "-a",
-        "--no-owner",
-        "--force",
-        "a:/x",
-        "b:/x",
-        "a:/x",
-        "out",
-    ];
-    fixture.run(&words).text();
+    fixture
+        .run_line("cp -a --no-owner --force a:/x b:/x a:/x out")
+        .text();
     assert_eq!(bash(&here, "cat out/x/f"), "AAA\n");
 }
 
@@ -179,8 +151,9 @@ fn a_file_has_more_names_than_the_target_takes() {
     );
     let target = Mounted::new(&fixture.path("b.img"), "rw");
     for _ in 0..2 {
-        let words = ["cp", "-a", "--force", "--image", "x.img", "/", "b.mnt"];
-        fixture.run(&words).text();
+        fixture
+            .run_line("cp -a --force --image x.img / b.mnt")
+            .text();
         bash(&here, "diff -r -x lost+found tree b.mnt");
         let counts = bash(
             &target.path,

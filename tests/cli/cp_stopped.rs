@@ -22,12 +22,13 @@ fn write_extents(path: &Path, count: u64) {
 
 /// Runs cp with an interrupt a little later each time, until one was soon enough, and
 /// gives what is there after each run to `check`.
-fn interrupt(fixture: &Fixture, words: &[&str], prepare: impl Fn(), check: impl Fn()) {
+fn interrupt(fixture: &Fixture, line: &str, prepare: impl Fn(), check: impl Fn()) {
+    let words: Vec<&str> = line.split(' ').collect();
     let mut interrupted = 0;
     for delay in (0..40).map(|step| step * 5) {
         prepare();
         let mut child = fixture
-            .command(words)
+            .signalled(&words)
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
@@ -62,16 +63,15 @@ fn a_large_file_that_was_interrupted_is_not_taken_for_whole() {
     fs::create_dir(fixture.path("out")).unwrap();
     let (original, copied) = (tree.join("vm.img"), fixture.path("out/vm.img"));
     let is_whole = || bash(&tree, "cmp vm.img ../out/vm.img && echo yes || true") == "yes\n";
-    let words = ["cp", "--image", "x.img", "/vm.img", "out/"];
     let remove = || drop(fs::remove_file(&copied));
-    interrupt(&fixture, &words, remove, || {
+    interrupt(&fixture, "cp --image x.img /vm.img out/", remove, || {
         assert!(!copied.exists() || is_whole(), "a file that is not whole");
         assert!(copied.exists() || names(&fixture.path("out")).is_empty());
     });
     assert_eq!(fs::metadata(&original).unwrap().len(), 240 << 20);
-    let words = ["cp", "--force", "--image", "x.img", "/vm.img", "out/"];
+    let line = "cp --force --image x.img /vm.img out/";
     let put = || fs::write(&copied, "the one that was there").unwrap();
-    interrupt(&fixture, &words, put, || {
+    interrupt(&fixture, line, put, || {
         let is_old = fs::metadata(&copied).unwrap().len() == 22;
         assert!(
             is_old || is_whole(),
@@ -92,23 +92,14 @@ fn files_with_several_names_outlive_an_interrupted_copy() {
     ext4_of(&tree, &fixture.path("x.img"), 150 << 20, &[]);
     fs::create_dir(fixture.path("out")).unwrap();
     let here = fixture.path(".");
-    let words = [
-        "cp",
-        "-a",
-        "--no-owner",
-        "--force",
-        "--image",
-        "x.img",
-        "/",
-        "out",
-    ];
+    let line = "cp -a --no-owner --force --image x.img / out";
     let put = || {
         drop(bash(
             &here,
             "rm -r out; mkdir out; echo a > out/a; echo b > out/b",
         ))
     };
-    interrupt(&fixture, &words, put, || {
+    interrupt(&fixture, line, put, || {
         let line = "cd out; for name in a b; do \
                     echo $name | cmp -s - $name || cmp $name ../tree/$name; done; \
                     find . -name '.tintype*'";

@@ -45,11 +45,19 @@ fn with_table(fixture: &Fixture, table: &str) {
     ext4_of(&tree, &fixture.path("x.img"), 8 * MIB, &["-L", "root"]);
 }
 
+/// Makes the disk as x.img, with other bytes at a place of it.
+fn disk_with(fixture: &Fixture, bytes: &[u8], offset: u64) {
+    disk(fixture);
+    let path = fixture.path("x.img");
+    fs::rename(fixture.path("disk.img"), &path).unwrap();
+    let image = File::options().write(true).open(path).unwrap();
+    image.write_all_at(bytes, offset).unwrap();
+}
+
 #[test]
 fn a_mount_point_without_its_files_is_told() {
     let fixture = Fixture::new();
-    disk(&fixture);
-    fs::rename(fixture.path("disk.img"), fixture.path("x.img")).unwrap();
+    disk_with(&fixture, &[], 0);
     let told = "x.img: UUID=0000-ABCD on /boot/efi is not shown: not found";
     check(&fixture, "/", 8, &[told, "1 problem"]);
     check(&fixture, "/boot", 8, &[told, "1 problem"]);
@@ -87,14 +95,8 @@ fn what_is_not_of_the_disk_is_no_failure() {
 #[test]
 fn a_damaged_file_system_that_should_be_there_is_damage() {
     let fixture = Fixture::new();
-    disk(&fixture);
-    let image = File::options()
-        .write(true)
-        .open(fixture.path("disk.img"))
-        .unwrap();
     // The superblock of the data stays recognisable.
-    image.write_all_at(&[0xFF; 32], 10 * MIB + 1024).unwrap();
-    fs::rename(fixture.path("disk.img"), fixture.path("x.img")).unwrap();
+    disk_with(&fixture, &[0xFF; 32], 10 * MIB + 1024);
     let inspected = fixture.run(&["inspect", "--image", "x.img"]).text();
     assert!(
         inspected.contains("not placed  LABEL=data on /srv"),
@@ -113,15 +115,7 @@ fn a_damaged_file_system_that_should_be_there_is_damage() {
 #[test]
 fn a_root_that_is_not_read_is_missed() {
     let fixture = Fixture::new();
-    disk(&fixture);
-    let image = File::options()
-        .write(true)
-        .open(fixture.path("disk.img"))
-        .unwrap();
-    image
-        .write_all_at(&vec![0; 8 * MIB as usize], 2 * MIB)
-        .unwrap();
-    fs::rename(fixture.path("disk.img"), fixture.path("x.img")).unwrap();
+    disk_with(&fixture, &vec![0; 8 * MIB as usize], 2 * MIB);
     let told = "the root may be in partition 1, which is not read";
     check(&fixture, "/", 8, &[told, "1 problem"]);
     let one = fixture.run(&["cat", "--image", "x.img", "/served"]);

@@ -95,6 +95,11 @@ impl Fixture {
         answer(&mut self.command(words))
     }
 
+    /// Runs the program with the words of a line.
+    pub fn run_line(&self, line: &str) -> Answer {
+        self.run(&line.split(' ').collect::<Vec<_>>())
+    }
+
     /// Runs the program with a standard output that nobody reads.
     pub fn run_unread(&self, words: &[&str]) -> Answer {
         let (reader, writer) = std::io::pipe().unwrap();

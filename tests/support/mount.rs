@@ -117,7 +117,12 @@ impl Mount {
             .open(&log)
             .expect("a log of the mount");
         let started = Instant::now();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tintype"))
+        // A background job of a shell ignores SIGINT, and the program would honour that.
+        let mut child = Command::new("env")
+            .args([
+                "--default-signal=INT,TERM,HUP",
+                env!("CARGO_BIN_EXE_tintype"),
+            ])
             .env_remove("TINTYPE_STORE")
             .arg("--store")
             .arg(store)

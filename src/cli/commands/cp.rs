@@ -42,7 +42,8 @@ const OPEN_FILES_MAX: u64 = 16_384;
 ///
 /// A file that is damaged is told and left out, the rest is copied, and the exit code is
 /// 4. What /etc/fstab mounts below the place and cannot be shown, because it is encrypted for
-/// example, is told too; the exit code is 8, or 4 for damage. Ctrl-C removes files that are not whole, and leaves what is.
+/// example, is told too; the exit code is 8, or 4 for damage. Ctrl-C removes files that are
+/// not whole, and leaves what is.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:

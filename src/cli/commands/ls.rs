@@ -4,11 +4,11 @@ use crate::cli::context::Context;
 use crate::cli::error::Result;
 use crate::cli::file_text::escape_bytes;
 use crate::cli::file_view::{FileView, link_target, write_long};
-use crate::cli::listing::{Listing, PATH_LEN_MAX, join, too_long};
+use crate::cli::listing::{Listing, join};
 use crate::cli::place::{ImageArguments, Opener, Place};
 use crate::cli::problems::Problems;
 use crate::contents::{Follow, View, ViewNode};
-use crate::export::{DEPTH_MAX, Found};
+use crate::export::{DEPTH_MAX, Found, PATH_LEN_MAX, path_too_long};
 use crate::filesystem::{self, FileType};
 use clap::Args;
 use std::collections::HashSet;
@@ -164,7 +164,7 @@ impl Printer<'_> {
                     continue;
                 }
                 let error = if path.len() + entry.name.len() >= PATH_LEN_MAX {
-                    too_long()
+                    path_too_long()
                 } else if depth < DEPTH_MAX && seen.insert(entry.node) {
                     pending.push((Rc::clone(&path), Some(entry.name), entry.node, depth + 1));
                     continue;

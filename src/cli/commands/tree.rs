@@ -5,11 +5,11 @@ use crate::cli::context::Context;
 use crate::cli::error::Result;
 use crate::cli::file_text::escape_bytes;
 use crate::cli::file_view::name_with_target;
-use crate::cli::listing::{Listing, PATH_LEN_MAX, join, too_long};
+use crate::cli::listing::{Listing, join};
 use crate::cli::place::{ImageArguments, Opener, Place};
 use crate::cli::problems::Problems;
 use crate::contents::{Follow, ViewNode};
-use crate::export::{DEPTH_MAX, Found};
+use crate::export::{DEPTH_MAX, Found, PATH_LEN_MAX, path_too_long};
 use crate::filesystem::FileType;
 use clap::Args;
 use std::collections::HashSet;
@@ -113,7 +113,8 @@ impl Drawing<'_> {
                 continue;
             }
             if path.len() > PATH_LEN_MAX {
-                self.problems.tell_file(listing.label(&path), too_long());
+                self.problems
+                    .tell_file(listing.label(&path), path_too_long());
             } else if levels.len() < DEPTH_MAX && seen.insert(found.node) {
                 let entries = listing.read(found.node, &path).into_iter();
                 levels.push(Level { path, entries });
